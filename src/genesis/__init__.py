@@ -1,0 +1,22 @@
+"""Small specialist chat agents and a safety pair: trained cheaply, measured honestly, priced to the cent."""
+
+from typing import TYPE_CHECKING
+
+from genesis.params import load_params
+
+if TYPE_CHECKING:
+    from genesis.nanochat.engine import Engine
+    from genesis.sampling import Sampler
+
+__all__ = ["Engine", "Sampler", "load_params"]
+
+_HOMES = {"Engine": "genesis.nanochat.engine", "Sampler": "genesis.sampling"}
+
+
+def __getattr__(name: str):
+    """Import the names that need torch only when they are asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'genesis' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,28 @@
+"""Compose conf/ into params.yaml: python -m genesis params profile=smoke pretrain.steps=50."""
+
+import argparse
+from pathlib import Path
+
+from genesis.errors import UserError
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("overrides", nargs="*", help="Hydra overrides, as for dvc exp run -S")
+    parser.add_argument("--out", type=Path, default=Path("params.yaml"))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the file through DVC's own Hydra composition, so that both agree.
+
+    Raises:
+        UserError: an override or a file in conf/ that Hydra refuses.
+    """
+    from dvc.utils.hydra import compose_and_dump
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        compose_and_dump(args.out, str(Path("conf").resolve()), None, "config", "", args.overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(f"conf/: {str(error).strip().splitlines()[0]}") from error

@@ -1,0 +1,30 @@
+"""Fine-tune one specialist on its pairs, loss on completions only, from the chat model or any other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from genesis.chat import Message, read_jsonl
+from genesis.sft import Sft, sft
+from genesis.training import Compute
+from genesis.usage import Usage
+
+
+@dataclass
+class Finetune(Sft):
+    """Section `finetune`; `start` names a folder or hub model, by default the chat model of this repository."""
+
+    start: str = "models/chat/model"
+
+
+def finetune(params: Finetune, compute: Compute, data: Path, out: Path, usage: Usage) -> None:
+    """Train on `data`/train.jsonl, measure the loss on val.jsonl; see `genesis.sft.sft` for what is written."""
+    train, val = read_pairs(data / "train.jsonl"), read_pairs(data / "val.jsonl")
+    sft(params, compute, params.start, train, val, out, usage)
+
+
+def read_pairs(path: Path) -> list[list[Message]]:
+    """The pairs of a file that agent_data made, as conversations of two turns."""
+    return [
+        [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
+        for _, row in read_jsonl(path)
+    ]

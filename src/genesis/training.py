@@ -1,0 +1,161 @@
+"""What every training loop and every Trainer here shares: precision, FLOPs, logs, checkpoints, the loss check."""
+
+import csv
+import math
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback
+
+from genesis.errors import UserError
+from genesis.usage import Usage
+
+
+@dataclass
+class Compute:
+    """Section `compute`: how the machine is used; the same for every stage that trains.
+
+    Attributes:
+        bf16: mixed precision in bfloat16 (on GPUs; two CPU cores are slower with it).
+        compile: torch.compile the model.
+        attention: transformers' attention implementation: sdpa, flash_attention_2, eager.
+        checkpoint_s: seconds between resumable checkpoints.
+    """
+
+    bf16: bool = False
+    compile: bool = False
+    attention: str = "sdpa"
+    checkpoint_s: float = 60.0
+
+
+def flops_per_token(model, length: int) -> float:
+    """Training FLOPs a token: 6 a weight that multiplies, and 12 · layers · width · length for attention.
+
+    The count of PaLM (arXiv 2204.02311, appendix B), embedding look-ups left out; causal attention counted in full.
+    """
+    config = model.config.get_text_config()
+    weights = sum(parameter.numel() for parameter in model.parameters())
+    weights -= model.get_input_embeddings().weight.numel() if not config.tie_word_embeddings else 0
+    return 6.0 * weights + 12.0 * config.num_hidden_layers * config.hidden_size * length
+
+
+def warmup_warmdown(step: int, steps: int, warmup: float, warmdown: float) -> float:
+    """Learning-rate factor of `step`: linear rise over the share `warmup`, flat, linear fall over `warmdown` to zero."""
+    rise, fall = max(1, round(warmup * steps)), max(1, round(warmdown * steps))
+    return min((step + 1) / rise, 1.0, (steps - step) / fall)
+
+
+def check_loss(loss: float, step: int, kept: str) -> None:
+    """Stop a run whose loss is no longer a number.
+
+    Raises:
+        UserError: with the step and what is kept.
+    """
+    if not math.isfinite(loss):
+        raise UserError(f"the loss became {loss} at step {step}; {kept}; lower the learning rate, look at the data")
+
+
+class TrainLog:
+    """train.csv: one row a logged step, kept beside the checkpoints while the run may still be resumed."""
+
+    def __init__(self, path: Path, columns: list[str], from_step: int = 0):
+        self.path = path
+        self.columns = columns
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [row for row in read_log(path) if int(row["step"]) <= from_step] if path.is_file() else []
+        with path.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+
+    def add(self, **values: Any) -> None:
+        """Append one row; a float that is not finite becomes an empty cell."""
+        clean = {k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in values.items()}
+        with self.path.open("a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(clean)
+
+
+def read_log(path: Path) -> list[dict[str, str]]:
+    """Rows of a train.csv; a last row cut off by a kill is left out."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any]) -> None:
+    """Write a checkpoint that is either whole or absent, then drop the older ones."""
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"step-{step:08d}.pt.part"
+    with part.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(part.with_suffix(""))
+    for path in checkpoints(folder)[:-1]:
+        path.unlink()
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest whole checkpoint, or None."""
+    found = checkpoints(folder)
+    return torch.load(found[-1], map_location="cpu", weights_only=True) if found else None
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Whole checkpoints, oldest first."""
+    return sorted(folder.glob("step-*.pt"))
+
+
+class UsageCallback(TrainerCallback):
+    """Counts a Trainer's tokens and FLOPs, writes train.csv and stops at a loss that is not finite."""
+
+    def __init__(self, usage: Usage, per_token: float, columns: list[str], resumed_step: int = 0):
+        self.usage = usage
+        self.per_token = per_token
+        self.seen = 0
+        self.columns = ["step", "tokens", *columns]
+        self.log = TrainLog(usage.resume / "train.csv", self.columns, resumed_step)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        """Write one row; `logs` holds what the Trainer measured since the last."""
+        tokens = int(logs.get("num_tokens", self.seen))
+        self.usage.add(tokens - self.seen, (tokens - self.seen) * self.per_token)
+        self.seen = tokens
+        if "loss" in logs:
+            kept = "the last checkpoint is kept" if checkpoint_of(self.usage) else "no checkpoint was due yet"
+            check_loss(float(logs["loss"]), state.global_step, kept)
+            row = {name: logs.get(name, "") for name in self.columns}
+            self.log.add(**{**row, "step": state.global_step, "tokens": tokens})
+
+
+class TimedCheckpoints(TrainerCallback):
+    """Asks the Trainer for a checkpoint when so many seconds have passed since the last one."""
+
+    def __init__(self, every_s: float):
+        self.every_s = every_s
+        self.last = None
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        """Start the clock."""
+        import time
+
+        self.last = time.monotonic()
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """Ask for a save where one is due and the run is not about to end."""
+        import time
+
+        if time.monotonic() - self.last >= self.every_s and state.global_step < state.max_steps:
+            self.last = time.monotonic()
+            control.should_save = True
+
+
+def checkpoint_of(usage: Usage) -> str | None:
+    """A Trainer's newest whole checkpoint in the resume folder; half-written ones are removed."""
+    found = sorted(usage.resume.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    while found and not (found[-1] / "trainer_state.json").is_file():
+        shutil.rmtree(found.pop())
+    return str(found[-1]) if found else None

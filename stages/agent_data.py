@@ -1,0 +1,16 @@
+"""Prepare one agent's pairs: python stages/agent_data.py <agent>."""
+
+import sys
+from pathlib import Path
+
+from genesis.agents import load_agent
+from genesis.params import load_params
+from genesis.prepare.agents import AgentData, agent_data
+from genesis.usage import measured
+
+name = sys.argv[1]
+out = Path("data/agents") / name
+
+with measured("agent_data", name, out) as usage:
+    agent = load_agent(name)
+    agent_data(name, agent, load_params(AgentData, "agent_data", **agent.agent_data), out, usage)

@@ -1,0 +1,17 @@
+"""Teach the base to chat: python stages/chat.py."""
+
+from pathlib import Path
+
+from genesis.nanochat.chat import Chat, chat
+from genesis.params import load_params
+from genesis.training import Compute
+from genesis.usage import measured
+
+out = Path("models/chat")
+base = Path("models/base/model")
+params = load_params(Chat, "chat")
+
+with measured(
+    "chat", None, out, params, [base, *(Path(s.path) for s in params.sources if s.kind == "folder")]
+) as usage:
+    chat(params, load_params(Compute, "compute"), base, out, usage)

@@ -1,0 +1,14 @@
+"""Score the base on CORE: python stages/eval_core.py."""
+
+from pathlib import Path
+
+from genesis.evals.eval_core import EvalCore, eval_core
+from genesis.params import load_params
+from genesis.usage import measured
+
+out = Path("data/evals/core")
+model = Path("models/base/model")
+params = load_params(EvalCore, "eval_core")
+
+with measured("eval_core", None, out, params, [model, Path(params.bundle)]) as usage:
+    eval_core(params, model, Path("data/corpus"), out, usage)

@@ -1,0 +1,18 @@
+"""Fine-tune one specialist: python stages/finetune.py <agent>."""
+
+import sys
+from pathlib import Path
+
+from genesis.agents import load_agent
+from genesis.nanochat.finetune import Finetune, finetune
+from genesis.params import load_params
+from genesis.training import Compute
+from genesis.usage import measured
+
+name = sys.argv[1]
+out = Path("models/agents") / name
+data = Path("data/agents") / name
+params = load_params(Finetune, "finetune", **load_agent(name).finetune)
+
+with measured("finetune", name, out, params, [Path(params.start), data / "train.jsonl", data / "val.jsonl"]) as usage:
+    finetune(params, load_params(Compute, "compute"), data, out, usage)

@@ -1,0 +1,16 @@
+"""Pretrain the shared base: python stages/pretrain.py (several GPUs: accelerate launch stages/pretrain.py)."""
+
+from pathlib import Path
+
+from genesis.nanochat.pretrain import Pretrain, pretrain
+from genesis.params import load_params
+from genesis.training import Compute
+from genesis.usage import measured
+
+out = Path("models/base")
+corpus = Path("data/corpus")
+tokenizer = Path("models/tokenizer/model")
+params = load_params(Pretrain, "pretrain")
+
+with measured("pretrain", None, out, params, [corpus / "train", corpus / "val", tokenizer]) as usage:
+    pretrain(params, load_params(Compute, "compute"), corpus, tokenizer, out, usage)

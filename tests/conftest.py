@@ -1,0 +1,61 @@
+"""Small real things that many tests share: a tokenizer trained on a few sentences and tiny random models."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public data sets; tests that read it are skipped where it is absent."""
+    path = Path(os.environ.get("GENESIS_SHARED_DATA", ROOT.parent / "shared" / "data"))
+    if not path.is_dir():
+        pytest.skip(f"no shared data at {path} (set GENESIS_SHARED_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session")
+def seed_texts() -> list[str]:
+    """The documents of data/seed/corpus."""
+    return [path.read_text(encoding="utf-8") for path in sorted((ROOT / "data/seed/corpus").glob("*.md"))]
+
+
+@pytest.fixture(scope="session")
+def tokenizer(seed_texts):
+    """A real tokenizer of 512 tokens."""
+    from genesis.nanochat.tokenizer import train_bpe
+
+    return train_bpe(iter(seed_texts), 512)
+
+
+@pytest.fixture
+def tiny_model(tokenizer):
+    """A random NanoChat of two layers, width 32."""
+    import torch
+    from transformers import NanoChatConfig, NanoChatForCausalLM
+
+    torch.manual_seed(0)
+    config = NanoChatConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return NanoChatForCausalLM(config).eval()
+
+
+@pytest.fixture
+def tiny_folder(tmp_path, tokenizer, tiny_model) -> Path:
+    """The random model and its tokenizer, saved."""
+    folder = tmp_path / "tiny"
+    tiny_model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
