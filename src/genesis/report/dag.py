@@ -17,6 +17,8 @@ from genesis.report.layout import HEIGHT, WIDTH, Position, layout
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
+KEY = re.compile(r"\$\{([\w.]+)\}")
+
 
 @dataclass(frozen=True)
 class Stage:
@@ -105,22 +107,31 @@ def _stage(name: str, block: dict[str, Any], root: Path) -> Stage:
     over = block.get("foreach", block.get("matrix"))
     body = block.get("do", block)
     items = None if over is None else tuple(_items(over, root, name))
-    paths = {kind: tuple(_paths(body.get(kind, []))) for kind in ("deps", "outs", "metrics", "plots")}
+    paths = {kind: tuple(_resolved(path, root) for path in _paths(body.get(kind, []))) for kind in ("deps", "outs", "metrics", "plots")}
     outs = paths["outs"] + paths["metrics"] + paths["plots"]
     return Stage(name, str(body.get("desc", block.get("desc", ""))), items, paths["deps"], outs)
 
 
 def _items(over: Any, root: Path, stage: str) -> list[str]:
-    if isinstance(over, str) and (match := re.fullmatch(r"\$\{([\w.]+)\}", over)):
-        value: Any = read_yaml(root / "params.yaml")
-        for key in match[1].split("."):
-            value = value.get(key) if isinstance(value, dict) else None
-        over = value
+    if isinstance(over, str) and (match := KEY.fullmatch(over)):
+        over = _param(match[1], root)
     if isinstance(over, dict) and over and all(isinstance(values, list) for values in over.values()):
         over = [key for values in over.values() for key in values]
     if not isinstance(over, list | dict):
         raise UserError(f"dvc.yaml: stages.{stage}: foreach: expected a list, a mapping or ${{key}} of params.yaml")
     return [str(item) for item in over]
+
+
+def _param(name: str, root: Path) -> Any:
+    value: Any = read_yaml(root / "params.yaml")
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def _resolved(path: str, root: Path) -> str:
+    """The path with values of params.yaml put in; `${item}` and `${key}` stay, they stand for any name."""
+    return KEY.sub(lambda match: match[0] if match[1] in ("item", "key") else str(_param(match[1], root)), path)
 
 
 def _paths(entries: Any) -> list[str]:
