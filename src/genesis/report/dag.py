@@ -107,7 +107,10 @@ def _stage(name: str, block: dict[str, Any], root: Path) -> Stage:
     over = block.get("foreach", block.get("matrix"))
     body = block.get("do", block)
     items = None if over is None else tuple(_items(over, root, name))
-    paths = {kind: tuple(_resolved(path, root) for path in _paths(body.get(kind, []))) for kind in ("deps", "outs", "metrics", "plots")}
+    paths = {
+        kind: tuple(_resolved(path, root) for path in _paths(body.get(kind, [])))
+        for kind in ("deps", "outs", "metrics", "plots")
+    }
     outs = paths["outs"] + paths["metrics"] + paths["plots"]
     return Stage(name, str(body.get("desc", block.get("desc", ""))), items, paths["deps"], outs)
 

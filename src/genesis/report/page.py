@@ -19,6 +19,19 @@ from genesis.report.facts import Facts, read_facts
 from genesis.report.headlines import cards, verdict
 
 TEMPLATES = Path(__file__).parent
+SECTIONS = (
+    "summary",
+    "pipeline",
+    "learning",
+    "agents",
+    "safety",
+    "CORE",
+    "cost",
+    "return",
+    "samples",
+    "data",
+    "environment",
+)
 PICTURE_WIDTH = 680  # of the pictures of report.md, in CSS pixels
 
 
@@ -42,6 +55,7 @@ def report(root: Path, out: Path, commit: str | None = None) -> None:
         **content,
         "pipeline": Markup(dag.svg(facts.stages, labels(facts))),
         "specs": {name: Markup(charts.to_json(spec)) for name, spec in specs.items()},
+        "sections": SECTIONS,
         "vega": Markup(vl_convert.javascript_bundle()),
     }
     write(out / "index.html", "page.html.jinja", page)
