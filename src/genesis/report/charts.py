@@ -14,7 +14,9 @@ from genesis.report.facts import PARTS, Facts
 
 HEIGHT, ROW = 220, 26  # of a curve chart; of one row of bars; in CSS pixels
 DOLLARS = "format(abs(datum.value), abs(datum.value) < 1 && datum.value != 0 ? '.1~g' : '~s')"
-PERCENT = alt.Axis(format=".0%", tickCount=5, title=None)
+PERCENT = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1], title=None)
+FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
+PADDING = {"left": 2, "right": 8, "top": 6, "bottom": 2}
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,8 @@ def all_charts(facts: Facts, colours: Palette) -> dict[str, dict[str, Any]]:
 def finish(chart: alt.TopLevelMixin, colours: Palette) -> dict[str, Any]:
     """Fit the chart to its container and give it the palette."""
     themed = (
-        chart.properties(
-            width="container", background="transparent", padding={"left": 2, "right": 8, "top": 6, "bottom": 2}
-        )
+        chart.properties(width="container", autosize=FIT, background="transparent", padding=PADDING)
+        .configure(font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif")
         .configure_view(stroke=None)
         .configure_axis(
             gridColor=colours.grid,
@@ -72,7 +73,6 @@ def finish(chart: alt.TopLevelMixin, colours: Palette) -> dict[str, Any]:
         )
         .configure_axisY(labelLimit=200, grid=True)
         .configure_legend(labelColor=colours.ink, titleColor=colours.muted, orient="top", titleFontWeight="normal")
-        .configure(font="system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif")
     )
     return themed.to_dict()
 
@@ -158,7 +158,7 @@ def agents(facts: Facts, part: str, colours: Palette) -> alt.LayerChart | None:
         x=alt.X("accuracy:Q", scale=alt.Scale(domain=[0, 1]), axis=PERCENT), color=colour
     )
     spread = base.mark_rule(color=colours.ink, strokeWidth=1, opacity=0.75).encode(x=alt.X("low:Q"), x2="high:Q")
-    return alt.layer(bars, spread).properties(height=alt.Step(ROW / 2))
+    return alt.layer(bars, spread).properties(height=ROW * len({row["agent"] for row in rows}))
 
 
 def safety(facts: Facts, colours: Palette) -> alt.LayerChart | None:
@@ -186,7 +186,7 @@ def safety(facts: Facts, colours: Palette) -> alt.LayerChart | None:
         color=alt.Color("model:N", title=None, scale=colour)
     )
     text = base.mark_text(align="left", dx=4, color=colours.ink).encode(text=alt.Text("value:Q", format=".1%"))
-    return alt.layer(bars, text).properties(height=alt.Step(ROW))
+    return alt.layer(bars, text).properties(height=2 * ROW * len({row["rate"] for row in rows}))
 
 
 def waterfall(facts: Facts, colours: Palette) -> alt.LayerChart | None:
@@ -196,11 +196,11 @@ def waterfall(facts: Facts, colours: Palette) -> alt.LayerChart | None:
     if None in (baseline, plan, actual):
         return None
     rows = [
-        _fall("Baseline, bought", 0, baseline, "declared"),
-        _fall("not bought", plan, baseline, "saved"),
-        _fall("Plan", 0, plan, "declared"),
+        _fall("Baseline (declared)", 0, baseline, "declared"),
+        _fall("cut by the plan", plan, baseline, "saved"),
+        _fall("Plan (declared)", 0, plan, "declared"),
         _fall("not spent", actual, plan, "saved"),
-        _fall("Actual", 0, actual, "measured"),
+        _fall("Actual (measured)", 0, actual, "measured"),
     ]
     return _bars(rows, colours)
 
@@ -298,7 +298,7 @@ def _bars(rows: list[dict[str, Any]], colours: Palette) -> alt.LayerChart:
     colour = alt.Color("kind:N", legend=None, scale=alt.Scale(domain=drawn, range=[kinds[kind] for kind in drawn]))
     bars = base.mark_bar(height={"band": 0.66}, cornerRadius=2, minBandSize=2).encode(x2="end:Q", color=colour)
     text = base.mark_text(align="left", dx=5, color=colours.ink).encode(x="end:Q", text="label:N")
-    return alt.layer(bars, text).properties(height=alt.Step(ROW))
+    return alt.layer(bars, text).properties(height=ROW * len(rows))
 
 
 def _point(row: dict[str, Any]) -> dict[str, Any]:

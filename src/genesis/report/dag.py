@@ -172,6 +172,6 @@ def _node(stage: Stage, label: Label, x: float, y: float) -> str:
     return (
         f'<g class="stage"><title>{escape(stage.name)}: {escape(stage.about)}</title>'
         f'<rect class="box" x="{left:.1f}" y="{y:.1f}" width="{WIDTH}" height="{HEIGHT}" rx="8"/>'
-        f'<text class="name" x="{x:.1f}" y="{y + 19:.1f}">{escape(title(stage))}</text>'
+        f'<text class="name" x="{x:.1f}" y="{y + (19 if label.text else 28):.1f}">{escape(title(stage))}</text>'
         f'<text class="note" x="{x:.1f}" y="{y + 35:.1f}">{escape(label.text)}</text>{bar}</g>'
     )

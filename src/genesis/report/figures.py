@@ -8,8 +8,13 @@ NONE = DASH  # does not apply: nothing was to be measured, or declared, here
 
 
 def share(value: float | None, digits: int = 1) -> str:
-    """A share of 1 as per cent."""
-    return UNKNOWN if value is None else f"{100 * value:.{digits}f}{SPACE}%".replace("-", MINUS)
+    """A share of 1 as per cent; what is short of all, or more than nothing, is never rounded to it."""
+    if value is None:
+        return UNKNOWN
+    step = 10.0**-digits
+    if 0 < value < 1 and not step / 2 <= 100 * value < 100 - step / 2:
+        return f"< {step:.{digits}f}{SPACE}%" if value < 0.5 else f"> {100 - step:.{digits}f}{SPACE}%"
+    return f"{100 * value:.{digits}f}{SPACE}%".replace("-", MINUS)
 
 
 def interval(low: float | None, high: float | None) -> str:

@@ -4,37 +4,37 @@ from dataclasses import dataclass
 from typing import Any
 
 from genesis.report import figures as f
-from genesis.report.facts import PARTS, Facts
+from genesis.report.facts import Facts
 
 PLAIN = ("rlt_sft_loss",)  # the safety figures that are no shares
-VERDICTS = {"met": "met", "not met": "unmet", "not measured": "unknown"}
+VERDICTS = {"not met": "unmet", "met": "met", "not measured": "unknown"}
+SIGNS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell: what it says, a class that the page colours, and a share (0 to 1) that the page draws as a bar."""
+    """One cell: what it says, and a class that the page colours."""
 
     text: str
     kind: str = ""
-    bar: float | None = None
 
 
 @dataclass(frozen=True)
 class Table:
     """Columns (name, and the kind of its figures: declared, measured, projected or none) and rows of cells.
 
-    All columns but the first `texts` hold figures and stand to the right; rows in `strong` are sums.
+    All columns but those in `texts` hold figures and stand to the right; rows in `strong` are sums.
     """
 
     columns: list[tuple[str, str]]
     rows: list[list[Cell]]
-    texts: int = 1
+    texts: frozenset[int] = frozenset({0})
     strong: frozenset[int] = frozenset()
 
     def markdown(self) -> str:
         """The table as GitHub draws it; a column's kind stands behind its name."""
         heads = [f"{name} ({kind})" if kind else name for name, kind in self.columns]
-        marks = ["---" if index < self.texts else "---:" for index in range(len(heads))]
+        marks = ["---" if index in self.texts else "---:" for index in range(len(heads))]
         lines = [heads, marks]
         for index, row in enumerate(self.rows):
             cells = [cell.text.replace("|", "\\|").replace("\n", " ") for cell in row]
@@ -42,17 +42,17 @@ class Table:
         return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def cell(text: str, kind: str = "", bar: float | None = None) -> Cell:
+def cell(text: str) -> Cell:
     """A cell; what was not measured is marked so."""
-    return Cell(text, kind or ("unknown" if text in (f.UNKNOWN, f.NONE) else ""), bar)
+    return Cell(text, "unknown" if text in (f.UNKNOWN, f.NONE) else "")
 
 
 def gates(facts: Facts) -> Table:
-    """Every gate with its verdict, and where its value came from or what it waits for."""
+    """Every gate with its verdict, the missed ones first, and where its value came from or what it waits for."""
     rows = []
-    for gate in facts.gates.values():
+    for gate in sorted(facts.gates.values(), key=lambda gate: list(VERDICTS).index(gate["verdict"])):
         ends = gate["interval"] or (None, None)
-        target = f"{gate['comparison']} {f.in_unit(gate['target'], gate['unit'])}"
+        target = f"{SIGNS.get(gate['comparison'], gate['comparison'])} {f.in_unit(gate['target'], gate['unit'])}"
         waits = gate["value"] is None and gate["needs"]
         source = f"needs {gate['needs']}" if waits else gate["source"]
         rows.append(
@@ -66,7 +66,7 @@ def gates(facts: Facts) -> Table:
             ]
         )
     columns = [("Verdict", ""), ("Gate", ""), ("Target", "declared"), ("Value", "measured"), ("95 % interval", "")]
-    return Table([*columns, ("Value from", "")], rows, texts=2)
+    return Table([*columns, ("Value from", "")], rows, texts=frozenset({0, 1, 5}))
 
 
 def agents(facts: Facts) -> Table:
@@ -76,10 +76,8 @@ def agents(facts: Facts) -> Table:
     def row(name: str, values: dict[str, Any], prefix: str, usd: float | None, loss: float | None) -> list[Cell]:
         scores = [values.get(f"{prefix}_{key}") for key in keys]
         speed, latency = values.get(f"{prefix}_tokens_per_s"), values.get(f"{prefix}_latency_p50_s")
-        bars = [score if key in PARTS else None for key, score in zip(keys, scores, strict=True)]
-        cells = [cell(f.share(score), bar=bar) for score, bar in zip(scores, bars, strict=True)]
         rest = [f.decimal(loss), f.amount(speed), f.seconds(latency), f.usd(usd)]
-        return [cell(name), *cells, *map(cell, rest)]
+        return [cell(name), *map(cell, [*map(f.share, scores), *rest])]
 
     rows = [
         row(name, facts.agents, name, facts.cost.get(f"agent_{name}_usd"), facts.loss.get(f"finetune_{name}_val_loss"))
@@ -102,8 +100,9 @@ def stages(facts: Facts) -> Table:
             sum(row[key] for row in known) if known else None for key in ("active_s", "tokens", "flops", "attempts")
         )
         peak = max((row["peak_memory_bytes"] for row in known), default=None)
-        texts = [f.seconds(seconds), f.usd(facts.cost.get(f"stage_{stage.name}_usd")), f.amount(tokens)]
-        texts += [f.amount(flops, "FLOP"), f.amount(peak, "B"), f.count(attempts)]
+        texts = [f.seconds(seconds), f.usd(facts.cost.get(f"stage_{stage.name}_usd"))]
+        texts += [f.NONE if tokens == 0 else f.amount(tokens), f.NONE if flops == 0 else f.amount(flops, "FLOP")]
+        texts += [f.amount(peak, "B"), f.count(attempts)]
         items = "" if stage.items is None else f.count(len(stage.items))
         if known and len(known) < len(own):
             items = f"{len(known)} of {len(own)} measured"
@@ -183,9 +182,13 @@ def environment(facts: Facts) -> Table:
         ("All outs of dvc.lock, SHA-256", facts.lock or f.UNKNOWN),
     ]
     rows += [("Commit", facts.commit)] if facts.commit else []
-    return Table([("", ""), ("", "")], [[cell(name), cell(text)] for name, text in rows], texts=2)
+    return Table([("", ""), ("", "")], [[cell(name), cell(text)] for name, text in rows], texts=frozenset({0, 1}))
 
 
 def outs(facts: Facts) -> Table:
     """The hash of everything that the stages made."""
-    return Table([("Out", ""), ("MD5", "")], [[cell(path), cell(mark)] for path, mark in facts.outs.items()], texts=2)
+    return Table(
+        [("Out", ""), ("MD5", "")],
+        [[cell(path), cell(mark)] for path, mark in facts.outs.items()],
+        texts=frozenset({0, 1}),
+    )
