@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from imports import ROOT, closure
 
 from genesis.agents import load_agent
 from genesis.costs.cost import Cost
@@ -20,6 +19,7 @@ from genesis.params import load_params
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
 from genesis.training import Compute
+from imports import ROOT, closure
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 SECTIONS = {

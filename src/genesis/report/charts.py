@@ -11,9 +11,10 @@ import altair as alt
 
 from genesis.report import figures as f
 from genesis.report.facts import PARTS, Facts
+from genesis.report.money import roi_basis
 
 HEIGHT, ROW = 220, 26  # of a curve chart; of one row of bars; in CSS pixels
-DOLLARS = "format(abs(datum.value), abs(datum.value) < 1 && datum.value != 0 ? '.1~g' : '~s')"
+DOLLARS = "format(abs(datum.value), abs(datum.value) < 1 && datum.value != 0 ? '.2~g' : '~s')"
 PERCENT = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1], title=None)
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
 PADDING = {"left": 2, "right": 8, "top": 6, "bottom": 2}
@@ -217,9 +218,7 @@ def stage_costs(facts: Facts, colours: Palette) -> alt.LayerChart | None:
 
 def roi(facts: Facts, colours: Palette) -> alt.LayerChart | None:
     """Dollars saved over the years against the baseline, by number of businesses; retraining chosen by the reader."""
-    bases = list(dict.fromkeys(row["basis"] for row in facts.roi))
-    shown = "measured" if "measured" in bases else next(iter(reversed(bases)), None)
-    rows = [_point(row) for row in facts.roi if row["basis"] == shown]
+    rows = [_point(row) for row in facts.roi if row["basis"] == roi_basis(facts)]
     if not rows:
         return None
     counts = sorted({row["retrainings"] for row in rows})

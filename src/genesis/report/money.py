@@ -4,6 +4,13 @@ from genesis.report import figures as f
 from genesis.report.facts import Facts
 from genesis.report.tables import Table, cell
 
+NAMES = {
+    ("group", "base"): "shared base",
+    ("group", "rlt"): "RLT (student, teacher, traces)",
+    ("track", "specialist"): "specialist track",
+    ("track", "safety"): "safety track",
+}
+
 
 def costs(facts: Facts, levels: tuple[str, ...] = ("group", "track", "total")) -> Table:
     """Plan, actual and baseline side by side, and the same work on the planned node."""
@@ -17,7 +24,7 @@ def costs(facts: Facts, levels: tuple[str, ...] = ("group", "track", "total")) -
         texts += [f.usd(line["savings_usd"]) if line["baseline_usd"] is not None else f.NONE]
         texts += [f.usd(line.get(f"projected_{node}_usd")) if actual is not None else f.UNKNOWN] if node else []
         strong |= {len(rows)} if whole else set()
-        name = line["name"] if whole or line["level"] == "stage" else f"{line['name']} ({line['level']})"
+        name = NAMES.get((line["level"], line["name"]), line["name"])
         rows.append([cell(name), *map(cell, texts)])
     columns = [("", ""), ("Active time", "measured"), ("Actual", "measured"), ("Plan", "declared")]
     columns += [("Baseline", "declared"), ("Saved", "")] + ([(f"On {node}", "projected")] if node else [])
@@ -34,7 +41,7 @@ def first_plan(facts: Facts) -> Table:
         texts = [f.share(values[key]) if key.endswith("share") else f.usd(values[key]) for key in keys]
         rows.append([cell(names.get(name, name)), *map(cell, texts)])
     columns = ("Way of counting", "Baseline", "Cost", "Savings", "A year", f"In {years:.0f} years")
-    return Table([(name, "declared" if index else "") for index, name in enumerate(columns)], rows)
+    return Table([(name, "") for name in columns], rows)
 
 
 def projections(facts: Facts) -> Table:
@@ -74,6 +81,12 @@ def roi(facts: Facts) -> Table:
             rows.append([cell(row["basis"]), *map(cell, [*texts, f.share(row["savings_share"])])])
     names = ("Basis", "Businesses", "Retrainings a year", "Training", "Baseline", "Saved", "Share saved")
     return Table([(name, "") for name in names], rows)
+
+
+def roi_basis(facts: Facts) -> str | None:
+    """The case that the chart shows: the measured one where there is one, else the last declared one."""
+    bases = [row["basis"] for row in facts.roi]
+    return "measured" if "measured" in bases else bases[-1] if bases else None
 
 
 def planned_node(facts: Facts) -> str | None:

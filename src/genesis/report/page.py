@@ -80,11 +80,12 @@ def context(facts: Facts) -> dict[str, Any]:
         "environment": tables.environment(facts),
         "outs": tables.outs(facts),
         "costs": money.costs(facts),
+        "lines": money.costs(facts, ("stage", "agent")),
         "first_plan": money.first_plan(facts),
         "projections": money.projections(facts),
         "unit_costs": money.unit_costs(facts),
         "roi": money.roi(facts),
-        "node": money.planned_node(facts),
+        "roi_basis": money.roi_basis(facts),
         "unknown": f.UNKNOWN,
     }
 
