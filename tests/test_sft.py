@@ -8,7 +8,7 @@ from genesis.errors import UserError
 from genesis.models import load_model, load_tokenizer
 from genesis.nanochat.finetune import read_pairs
 from genesis.sampling import TransformersSampler
-from genesis.sft import IGNORE, Lora, Sft, encode, sft
+from genesis.sft import IGNORE, Lora, Sft, add_completion_loss, encode, sft
 from genesis.training import Compute
 from genesis.usage import Usage
 
@@ -50,7 +50,7 @@ def test_labels_are_the_assistants_tokens_and_no_other(tokenizer, template):
 
 
 def test_it_learns_every_weight_moves_and_answers_stop(tiny_folder, pairs, tmp_path, usage):
-    params = Sft(epochs=40, batch=3, rows=3, lr=5e-3, max_length=64)
+    params = Sft(epochs=150, batch=3, rows=3, lr=1e-2, max_length=64)
     summary = sft(params, Compute(), tiny_folder, pairs, pairs, tmp_path / "out", usage)
     assert summary["val_loss"] < 0.1 < summary["val_loss_start"]
     assert summary["train_tokens"] == usage.attempt.tokens > 0 and usage.attempt.flops > 0
@@ -105,3 +105,17 @@ def test_what_does_not_fit_is_counted_or_refused(tiny_folder, pairs, tmp_path, u
 def test_pairs_become_conversations(tmp_path):
     (tmp_path / "train.jsonl").write_text(json.dumps({"id": "1", "prompt": "a", "completion": "b"}) + "\n")
     assert read_pairs(tmp_path / "train.jsonl") == [turns("a", "b")]
+
+
+def test_the_compact_loss_is_the_loss_over_labelled_tokens(tiny_model, tokenizer, pairs):
+    rows = [encode(pair, tokenizer) for pair in pairs]
+    longest = max(len(row["input_ids"]) for row in rows)
+    pad = lambda values, filler: torch.tensor([v + [filler] * (longest - len(v)) for v in values])  # noqa: E731
+    ids_BT, labels_BT = pad([r["input_ids"] for r in rows], 0), pad([r["labels"] for r in rows], IGNORE)
+    logits = tiny_model(ids_BT).logits[:, :-1]
+    wanted = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels_BT[:, 1:].flatten(), reduction="sum")
+    assert add_completion_loss(tiny_model)
+    found = tiny_model(input_ids=ids_BT, labels=labels_BT, completion_loss=True)
+    torch.testing.assert_close(found["loss"], wanted)
+    assert found["labelled"] == (labels_BT != IGNORE).sum()
+    assert tiny_model(ids_BT).logits.shape[1] == longest

@@ -3,20 +3,23 @@
 TRL's SFTTrainer on rows that are tokenised here, once, with a label for every token of an assistant turn and for no other.
 """
 
+import functools
 import os
 import random
+import types
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from genesis.chat import Message, write_json
 from genesis.errors import UserError
+from genesis.loss import summed_loss
 from genesis.models import load_model, load_tokenizer
 from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token
 from genesis.usage import Usage
 
 IGNORE = -100
-COLUMNS = ["loss", "learning_rate", "grad_norm", "mean_token_accuracy"]
+COLUMNS = ["loss", "learning_rate", "grad_norm"]
 
 
 @dataclass
@@ -79,6 +82,17 @@ def sft(
     import torch
     from trl import SFTConfig, SFTTrainer
 
+    class Trainer(SFTTrainer):
+        """SFTTrainer that runs the output layer on labelled positions only, where TRL runs it on all off the GPU."""
+
+        def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+            """Sum of the labelled tokens' losses over their count, as TRL defines it."""
+            outputs = model(**inputs, use_cache=False, completion_loss=True)
+            count = outputs["labelled"] if num_items_in_batch is None else num_items_in_batch
+            self._total_train_tokens += _tokens(inputs) if model.training else 0
+            self._metrics["train" if model.training else "eval"]["num_tokens"] = [self._total_train_tokens]
+            return outputs["loss"] / count * (self.accelerator.num_processes if num_items_in_batch is not None else 1)
+
     datasets.disable_progress_bars()
     tokenizer = load_tokenizer(start)
     if tokenizer.pad_token_id is None:
@@ -99,6 +113,7 @@ def sft(
         per_device_eval_batch_size=params.rows,
         gradient_accumulation_steps=max(1, params.batch // params.rows),
         learning_rate=params.lr,
+        optim="adamw_torch_fused",
         lr_scheduler_type=params.schedule,
         warmup_steps=params.warmup,
         weight_decay=params.weight_decay,
@@ -122,7 +137,7 @@ def sft(
     resumed_from = checkpoint_of(usage)
     usage.resumed = resumed_from is not None
     step = int(Path(resumed_from).name.split("-")[1]) if resumed_from else 0
-    trainer = SFTTrainer(
+    trainer = (Trainer if add_completion_loss(model) else SFTTrainer)(
         model=model,
         args=config,
         train_dataset=_dataset(rows),
@@ -155,6 +170,40 @@ def sft(
         (out / "train.csv").write_bytes((usage.resume / "train.csv").read_bytes())
         write_json(out / "summary.json", summary)
     return summary
+
+
+SCALED = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
+
+
+def add_completion_loss(model) -> bool:
+    """Let `model(…, labels=…, completion_loss=True)` return the summed loss over labelled positions; False where it cannot.
+
+    The head is computed there alone, without whole logits (`genesis.loss`). A model whose head has a bias or whose logits are
+    scaled before the softmax, and a model on a GPU, where TRL's kernel does the same, keep TRL's own loss.
+    """
+    config, head = model.config.get_text_config(), model.get_output_embeddings()
+    if model.device.type != "cpu" or head.bias is not None or any(hasattr(config, name) for name in SCALED):
+        return False
+    plain = model.forward
+    softcap = getattr(config, "final_logit_softcapping", None)
+
+    @functools.wraps(type(model).forward)
+    def forward(self, *args, completion_loss: bool = False, **kwargs):
+        if not completion_loss:
+            return plain(*args, **kwargs)
+        targets_BT = kwargs.pop("labels")[:, 1:]
+        hidden_BTC = self.base_model(*args, **kwargs).last_hidden_state[:, :-1]
+        wanted_BT = targets_BT != IGNORE
+        loss = summed_loss(hidden_BTC[wanted_BT], self.get_output_embeddings(), targets_BT[wanted_BT], softcap)
+        return {"loss": loss, "labelled": wanted_BT.sum()}
+
+    model.forward = types.MethodType(forward, model)
+    return True
+
+
+def _tokens(inputs: dict[str, Any]) -> int:
+    """Tokens of a batch that are no padding."""
+    return int(inputs["attention_mask"].sum()) if "attention_mask" in inputs else inputs["position_ids"].numel()
 
 
 class PromptDropout:

@@ -15,8 +15,8 @@ from transformers import NanoChatConfig, NanoChatForCausalLM
 
 from genesis.chat import write_json
 from genesis.errors import UserError
+from genesis.loss import IGNORE, summed_loss, token_losses
 from genesis.models import load_tokenizer
-from genesis.nanochat.loss import IGNORE, summed_loss, token_losses
 from genesis.nanochat.optim import build_optimizers
 from genesis.nanochat.packing import PackedRows, documents
 from genesis.training import (

@@ -272,8 +272,8 @@ def _points(
     base: alt.Chart, hover: alt.Parameter, column: str, colour: str | None, name: str | None = None
 ) -> alt.Chart:
     """Points that show under the pointer and tell their values."""
-    fields = [alt.Tooltip(f"{name}:N")] if name else []
-    fields += [alt.Tooltip("step:Q", format=","), alt.Tooltip(f"{column}:Q", format=".4~f")]
+    # numbers alone: Vega-Lite 6 reads a text field of the nearest point from the wrong datum and shows undefined
+    fields = [alt.Tooltip("step:Q", format=","), alt.Tooltip(f"{column}:Q", format=".4~f")]
     mark = base.mark_point(size=70, filled=True, **({"color": colour} if colour else {}))
     opacity = alt.when(hover).then(alt.value(1)).otherwise(alt.value(0))
     return mark.encode(tooltip=fields, opacity=opacity, **({"detail": f"{name}:N"} if name else {})).add_params(hover)

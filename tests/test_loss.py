@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from genesis.nanochat import loss
+from genesis import loss
 
 
 @pytest.mark.parametrize("softcap", [15.0, None])
