@@ -77,7 +77,8 @@ def mermaid(stages: list[Stage], labels: dict[str, Label]) -> str:
     """The graph as a mermaid flowchart, as GitHub draws it."""
     lines = ["flowchart TD"]
     for stage in stages:
-        lines.append(f'  {stage.name}["{title(stage)}<br/>{labels[stage.name].text}"]')
+        words = "<br/>".join(filter(None, (title(stage), labels[stage.name].text)))
+        lines.append(f'  {stage.name}["{words}"]')
     lines += [f"  {maker} --> {user}" for maker, user in graph(stages).edges]
     return "\n".join(lines)
 

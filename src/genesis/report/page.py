@@ -13,10 +13,12 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from genesis.report import charts, dag, money, tables
+from genesis.report import dag, money, tables
 from genesis.report import figures as f
+from genesis.report.charts import all_charts
 from genesis.report.facts import Facts, read_facts
 from genesis.report.headlines import cards, verdict
+from genesis.report.theme import PAGE, PRINT, to_json
 
 TEMPLATES = Path(__file__).parent
 SECTIONS = (
@@ -48,13 +50,13 @@ def report(root: Path, out: Path, commit: str | None = None) -> None:
     """
     facts = read_facts(root, commit)
     out.mkdir(parents=True, exist_ok=True)
-    pictures = draw(charts.all_charts(facts, charts.PRINT), out / "plots")
+    pictures = draw(all_charts(facts, PRINT), out / "plots")
     content = context(facts)
-    specs = charts.all_charts(facts, charts.PAGE)
+    specs = all_charts(facts, PAGE)
     page = {
         **content,
         "pipeline": Markup(dag.svg(facts.stages, labels(facts))),
-        "specs": {name: Markup(charts.to_json(spec)) for name, spec in specs.items()},
+        "specs": {name: Markup(to_json(spec)) for name, spec in specs.items()},
         "sections": SECTIONS,
         "vega": Markup(vl_convert.javascript_bundle()),
     }
