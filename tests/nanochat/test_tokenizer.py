@@ -6,6 +6,7 @@ from transformers import AutoTokenizer
 from genesis.errors import UserError
 from genesis.nanochat.tokenizer import SPECIALS, TokenizerParams
 from genesis.nanochat.tokenizer import tokenizer as run_tokenizer
+from genesis.tags import TAGS
 
 
 @settings(max_examples=300, deadline=None)
@@ -41,10 +42,17 @@ def test_a_prompt_is_a_token_prefix_of_prompt_and_answer(tokenizer):
 
 def test_specials_are_single_tokens_and_the_vocabulary_is_as_asked(tokenizer):
     assert len(tokenizer) == 512
-    assert [len(tokenizer(token, add_special_tokens=False)["input_ids"]) for token in SPECIALS] == [1] * len(SPECIALS)
+    single = [*SPECIALS, *TAGS]
+    assert [len(tokenizer(token, add_special_tokens=False)["input_ids"]) for token in single] == [1] * len(single)
 
 
-@pytest.mark.parametrize(("size", "says"), [(200, "below 266"), (60_000, "add text to the corpus")])
+def test_tags_are_text_and_survive_decoding_without_specials(tokenizer):
+    text = "".join(f"{tag}\n\nwords" for tag in TAGS)
+    ids = tokenizer(f"<|bos|>{text}<|assistant_end|>", add_special_tokens=False)["input_ids"]
+    assert tokenizer.decode(ids, skip_special_tokens=True) == text
+
+
+@pytest.mark.parametrize(("size", "says"), [(200, "below 272"), (60_000, "add text to the corpus")])
 def test_a_vocabulary_that_cannot_be_is_refused(size, says, small_corpus, tmp_path, usage):
     with pytest.raises(UserError, match=says):
         run_tokenizer(TokenizerParams(vocab_size=size), small_corpus, tmp_path / "out", usage)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as parquet
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from genesis.chat import write_json
 from genesis.errors import UserError
+from genesis.tags import TAGS
 from genesis.usage import Usage
 
 PAD = "<|pad|>"
@@ -62,7 +63,7 @@ CHAT_TEMPLATE = (
 
 @dataclass
 class TokenizerParams:
-    """Section `tokenizer`: vocabulary size (specials included) and how much text to learn from."""
+    """Section `tokenizer`: vocabulary size (specials and RLT's tags included) and how much text to learn from."""
 
     vocab_size: int = 2048
     max_chars: int = 50_000_000
@@ -74,9 +75,11 @@ def tokenizer(params: TokenizerParams, corpus: Path, out: Path, usage: Usage) ->
     Raises:
         UserError: a vocabulary too small for bytes and specials, or too little text to fill it.
     """
-    smallest = 256 + len(SPECIALS)
+    smallest = 256 + len(SPECIALS) + len(TAGS)
     if params.vocab_size < smallest:
-        raise UserError(f"tokenizer.vocab_size: {params.vocab_size} is below {smallest}, the bytes and the specials")
+        raise UserError(
+            f"tokenizer.vocab_size: {params.vocab_size} is below {smallest}: bytes, specials and RLT's tags"
+        )
     trained = train_bpe(_texts(corpus / "train", params.max_chars), params.vocab_size)
     if len(trained) < params.vocab_size:
         raise UserError(
@@ -106,12 +109,14 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> PreTrainedTokenizerFast:
     bpe.train_from_iterator(
         texts,
         trainers.BpeTrainer(
-            vocab_size=vocab_size,
+            vocab_size=vocab_size - len(TAGS),
             special_tokens=SPECIALS,
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
     )
+    # not special: a special token would be dropped from decoded completions, and a tag is text
+    bpe.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in TAGS])
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         pad_token=PAD,

@@ -17,11 +17,15 @@ from jinja2 import TemplateError
 
 from genesis.chat import Message
 from genesis.errors import UserError
-
-BEGIN_SOLUTION, END_SOLUTION = "<|begin_of_solution|>", "<|end_of_solution|>"
-BEGIN_EXPLANATION, END_EXPLANATION = "<|begin_of_explanation|>", "<|end_of_explanation|>"
-BEGIN_THOUGHT, END_THOUGHT = "<|begin_of_thought|>", "<|end_of_thought|>"
-BLANK = "\n\n"
+from genesis.tags import (
+    BEGIN_EXPLANATION,
+    BEGIN_SOLUTION,
+    BEGIN_THOUGHT,
+    BLANK,
+    END_EXPLANATION,
+    END_SOLUTION,
+    END_THOUGHT,
+)
 
 TEACHER_SYSTEM = (
     "Your role as an assistant involves providing precise and accurate solutions before providing detailed "

@@ -1,0 +1,10 @@
+"""The tags that mark explanation, thought and solution in what teacher, student and conversation agent write (RLT).
+
+The tokenizer of this repository has each of them as one ordinary token; any other tokenizer spells them out.
+"""
+
+BEGIN_SOLUTION, END_SOLUTION = "<|begin_of_solution|>", "<|end_of_solution|>"
+BEGIN_EXPLANATION, END_EXPLANATION = "<|begin_of_explanation|>", "<|end_of_explanation|>"
+BEGIN_THOUGHT, END_THOUGHT = "<|begin_of_thought|>", "<|end_of_thought|>"
+BLANK = "\n\n"
+TAGS = (BEGIN_SOLUTION, END_SOLUTION, BEGIN_EXPLANATION, END_EXPLANATION, BEGIN_THOUGHT, END_THOUGHT)
