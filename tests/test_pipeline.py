@@ -18,6 +18,11 @@ from genesis.nanochat.tokenizer import TokenizerParams
 from genesis.params import load_params
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
+from genesis.rlt.rl import Rl
+from genesis.rlt.settings import Rlt
+from genesis.rlt.sft import RltSft
+from genesis.rlt.student import Student
+from genesis.rlt.traces import Traces
 from genesis.training import Compute
 from imports import ROOT, closure
 
@@ -29,6 +34,11 @@ SECTIONS = {
     "chat": Chat,
     "agent_data": AgentData,
     "finetune": Finetune,
+    "rlt": Rlt,
+    "student": Student,
+    "rlt_sft": RltSft,
+    "rl": Rl,
+    "traces": Traces,
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
     "compute": Compute,

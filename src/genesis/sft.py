@@ -7,6 +7,7 @@ import functools
 import os
 import random
 import types
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoin
 from genesis.usage import Usage
 
 IGNORE = -100
+Row = dict[str, list[int]]
+Encoder = Callable[[Any, Any], Row]
 COLUMNS = ["loss", "learning_rate", "grad_norm"]
 
 
@@ -68,12 +71,15 @@ def sft(
     params: Sft,
     compute: Compute,
     start: str | Path,
-    train: list[list[Message]],
-    val: list[list[Message]],
+    train: list[Any],
+    val: list[Any],
     out: Path,
     usage: Usage,
+    encoder: Encoder | None = None,
 ) -> dict[str, Any]:
-    """Fine-tune `start` on conversations and write `out`/model, train.csv and summary.json; returns the summary.
+    """Fine-tune `start` on examples and write `out`/model, train.csv and summary.json; returns the summary.
+
+    Examples are conversations, unless an `encoder` says how an example becomes a row of input_ids and labels.
 
     Raises:
         UserError: no example fits, LoRA keys that contradict, a loss that is not finite.
@@ -101,8 +107,8 @@ def sft(
     model = load_model(start, tokenizer, dtype=torch.float32)
     model.set_attn_implementation(compute.attention)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    rows, dropped = encode_all(train, tokenizer, params.max_length)
-    held_out, _ = encode_all(val, tokenizer, params.max_length)
+    rows, dropped = encode_all(train, tokenizer, params.max_length, encoder)
+    held_out, _ = encode_all(val, tokenizer, params.max_length, encoder)
     if not rows:
         raise UserError(f"sft: none of {len(train)} examples fits into max_length {params.max_length}; raise it")
     config = SFTConfig(
@@ -142,7 +148,7 @@ def sft(
         args=config,
         train_dataset=_dataset(rows),
         processing_class=tokenizer,
-        peft_config=_lora(params.lora),
+        peft_config=lora_config(params.lora),
         callbacks=[
             UsageCallback(usage, flops_per_token(model, params.max_length), COLUMNS, step),
             TimedCheckpoints(compute.checkpoint_s),
@@ -230,15 +236,15 @@ class PromptDropout:
 
 
 def encode_all(
-    conversations: list[list[Message]], tokenizer, max_length: int
-) -> tuple[list[dict[str, list[int]]], int]:
-    """Rows of input_ids and labels for every conversation that fits, and how many did not."""
-    rows = [encode(conversation, tokenizer) for conversation in conversations]
+    examples: list[Any], tokenizer, max_length: int, encoder: Encoder | None = None
+) -> tuple[list[Row], int]:
+    """Rows of input_ids and labels for every example that fits, and how many did not."""
+    rows = [(encoder or encode)(example, tokenizer) for example in examples]
     kept = [row for row in rows if len(row["input_ids"]) <= max_length]
     return kept, len(rows) - len(kept)
 
 
-def encode(conversation: list[Message], tokenizer) -> dict[str, list[int]]:
+def encode(conversation: list[Message], tokenizer) -> Row:
     """Token ids of a conversation and its labels: the assistant's tokens with their end token, −100 elsewhere.
 
     Uses the template's `{% generation %}` marks; for a template without them, the characters that each assistant turn adds
@@ -278,14 +284,15 @@ def _squeezed(template: str) -> str:
     return template.replace("{%-", "{%").replace("-%}", "%}")
 
 
-def _dataset(rows: list[dict[str, list[int]]]):
+def _dataset(rows: list[Row]):
     from datasets import Dataset
 
     shuffled = random.Random(0).sample(rows, len(rows))
     return Dataset.from_list([{**row, "length": len(row["input_ids"])} for row in shuffled])
 
 
-def _lora(params: Lora):
+def lora_config(params: Lora):
+    """What TRL's trainers take as `peft_config`; None trains the whole model."""
     if not params.rank:
         return None
     from peft import LoraConfig
@@ -299,7 +306,7 @@ def _lora(params: Lora):
     )
 
 
-def _loss(trainer, rows: list[dict[str, list[int]]]) -> float | None:
+def _loss(trainer, rows: list[Row]) -> float | None:
     """Mean loss a labelled token of held-out rows, None where there are none."""
     return trainer.evaluate(_dataset(rows))["eval_loss"] if rows else None
 

@@ -6,6 +6,7 @@ usage.json: time of failed and interrupted attempts was paid for. Every attempt 
 """
 
 import contextlib
+import copy
 import errno
 import fcntl
 import hashlib
@@ -57,6 +58,12 @@ class Usage:
     def resume(self) -> Path:
         """Folder for checkpoints; what is found there was written by an attempt with the same params and deps."""
         return self.folder / "resume"
+
+    def part(self, name: str) -> "Usage":
+        """The same attempt with a resume folder of its own, for a stage that trains several models in turn."""
+        view = copy.copy(self)
+        view.folder = self.resume / name
+        return view
 
     def add(self, tokens: int = 0, flops: float = 0.0) -> None:
         """Count work done by this attempt."""

@@ -10,6 +10,7 @@ class Case:
     """What is scored: a completion as the teacher wrote it, its end tag included if it wrote one.
 
     Attributes:
+        teacher_system, student_system: the system messages, None for none.
         sampled: the completion's sampled token ids, to count how often tokenising the text again gives others.
     """
 
@@ -17,8 +18,8 @@ class Case:
     question: str
     solution: str
     completion: str
-    teacher_system: str = TEACHER_SYSTEM
-    student_system: str = STUDENT_SYSTEM
+    teacher_system: str | None = TEACHER_SYSTEM
+    student_system: str | None = STUDENT_SYSTEM
     sampled: tuple[int, ...] | None = None
 
 

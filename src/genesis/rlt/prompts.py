@@ -24,7 +24,7 @@ from genesis.tags import (
     BLANK,
     END_EXPLANATION,
     END_SOLUTION,
-    END_THOUGHT,
+    thought_and_solution,
 )
 
 TEACHER_SYSTEM = (
@@ -90,13 +90,13 @@ def bare_solution(solution: str) -> str:
     return solution
 
 
-def teacher_prompt(tokenizer: Any, question: str, solution: str, system: str = TEACHER_SYSTEM) -> str:
-    """Render the prompt that the teacher continues with an explanation.
+def teacher_prompt(tokenizer: Any, question: str, solution: str, system: str | None = TEACHER_SYSTEM) -> str:
+    """Render the prompt that the teacher continues with an explanation; `system` None leaves that message out.
 
     Raises:
         UserError: the tokenizer's chat template cannot leave an assistant turn open, or changes what stands in it.
     """
-    opening = f"{BEGIN_SOLUTION}{bare_solution(solution)}{END_SOLUTION}{BLANK}{BEGIN_EXPLANATION}"
+    opening = teacher_opening(solution)
     prompt = _render(tokenizer, system, question, opening, continue_final_message=True)
     if not prompt.endswith(opening) or question.strip() not in prompt[: -len(opening)]:
         raise UserError(
@@ -107,6 +107,11 @@ def teacher_prompt(tokenizer: Any, question: str, solution: str, system: str = T
     return prompt + BLANK
 
 
+def teacher_opening(solution: str) -> str:
+    """The beginning of the teacher's turn, up to the tag that opens the explanation; a blank line follows it."""
+    return f"{BEGIN_SOLUTION}{bare_solution(solution)}{END_SOLUTION}{BLANK}{BEGIN_EXPLANATION}"
+
+
 def teacher_text(prompt: str, completion: str) -> Text:
     """Put a completion behind its prompt, the end tag appended where it is missing."""
     explanation, malformed = split_completion(completion)
@@ -115,15 +120,16 @@ def teacher_text(prompt: str, completion: str) -> Text:
     return Text(text, start - len(BLANK), (start, start + len(explanation)))
 
 
-def student_text(tokenizer: Any, question: str, solution: str, explanation: str, system: str = STUDENT_SYSTEM) -> Text:
+def student_text(
+    tokenizer: Any, question: str, solution: str, explanation: str, system: str | None = STUDENT_SYSTEM
+) -> Text:
     """Render what the student reads; of the solution, only what comes before an end tag of its own is scored.
 
     Raises:
         UserError: the chat template changes the assistant's turn.
     """
     solution = bare_solution(solution)
-    before = f"{BEGIN_THOUGHT}{BLANK}{explanation}{END_THOUGHT}{BLANK}{BEGIN_SOLUTION}"
-    content = f"{before}{solution}{END_SOLUTION}"
+    content = thought_and_solution(explanation, solution)
     text = _render(tokenizer, system, question, content)
     start = text.rfind(content)
     if start < 0:
@@ -133,17 +139,19 @@ def student_text(tokenizer: Any, question: str, solution: str, explanation: str,
         )
     thought = start + len(BEGIN_THOUGHT)
     first = thought + len(BLANK)
-    answer = start + len(before)
+    answer = start + len(content) - len(solution) - len(END_SOLUTION)
     scored = len(solution.partition(END_SOLUTION)[0])
     return Text(text, thought, (first, first + len(explanation)), (answer, answer + scored))
 
 
-def _render(tokenizer: Any, system: str, question: str, answer: str, **options: bool) -> str:
-    messages: list[Message] = [
-        {"role": "system", "content": system},
-        {"role": "user", "content": question},
-        {"role": "assistant", "content": answer},
-    ]
+def asked(question: str, system: str | None) -> list[Message]:
+    """The turns in front of the assistant's."""
+    opening: list[Message] = [] if system is None else [{"role": "system", "content": system}]
+    return [*opening, {"role": "user", "content": question}]
+
+
+def _render(tokenizer: Any, system: str | None, question: str, answer: str, **options: bool) -> str:
+    messages: list[Message] = [*asked(question, system), {"role": "assistant", "content": answer}]
     try:
         return tokenizer.apply_chat_template(messages, tokenize=False, **options)
     except (TemplateError, ValueError) as error:

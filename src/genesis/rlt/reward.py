@@ -64,6 +64,9 @@ class RltReward:
         kl_weight: λ.
         extreme_weight: w, of the minimum and the maximum.
         malformed_penalty: m.
+        score_blank: count the blank line before an explanation as its first token where the tokenizer keeps it apart, as
+            the public code does. In training it must not count: no gradient reaches what the prefill wrote, and a teacher
+            that finds it unlikely would be paid for short explanations, which leave it more weight in the mean.
         on_overflow: what to do with a case longer than a model's context: "drop" it (no reward, counted) or "refuse".
         batch_tokens: padded tokens in one forward.
         logit_bytes: memory for one forward's logits; by default 32 MiB on a CPU, 1 GiB elsewhere.
@@ -85,6 +88,7 @@ class RltReward:
         kl_weight: float = 3.0,
         extreme_weight: float = 0.01,
         malformed_penalty: float = -1.0,
+        score_blank: bool = True,
         on_overflow: Literal["drop", "refuse"] = "drop",
         batch_tokens: int = 16384,
         logit_bytes: int | None = None,
@@ -94,7 +98,7 @@ class RltReward:
         self.teacher_tokenizer, self.student_tokenizer = teacher_tokenizer, student_tokenizer
         self.temperature = temperature
         self.kl_weight, self.extreme_weight, self.malformed_penalty = kl_weight, extreme_weight, malformed_penalty
-        self.on_overflow = on_overflow
+        self.score_blank, self.on_overflow = score_blank, on_overflow
         self.batch_tokens, self.logit_bytes = batch_tokens, logit_bytes
         self._teacher_spans, self._student_spans = SpanTokenizer(teacher_tokenizer), SpanTokenizer(student_tokenizer)
         self.same_vocabulary = self._teacher_spans.vocabulary == self._student_spans.vocabulary
@@ -205,7 +209,7 @@ class RltReward:
     ) -> _Reading:
         explanation, malformed = split_completion(case.completion)
         sides = [
-            Side(encoding, explanation_span(encoding, text), text.thought)
+            Side(encoding, explanation_span(encoding, text, self.score_blank), text.thought)
             for encoding, text in ((teacher, teacher_says), (student, student_says))
         ]
         solution = student.span(student_says.solution)

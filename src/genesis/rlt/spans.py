@@ -56,18 +56,18 @@ def _columns(offsets: list[Span]) -> tuple[list[int], list[int]]:
     return [start for start, _ in offsets], [end for _, end in offsets]
 
 
-def explanation_span(encoding: Encoding, text: Text) -> Span:
-    """The explanation's tokens, its opening blank line among them where the tokenizer keeps that line apart.
+def explanation_span(encoding: Encoding, text: Text, with_blank: bool) -> Span:
+    """The explanation's tokens; `with_blank` adds its opening blank line where the tokenizer keeps that line apart.
 
     Most tokenizers of the GPT-4 kind join the blank line to the tag before it; it is then no token of the explanation.
-    Where a token begins exactly at the line, both models chose it given the tag, and the public code scores it too.
+    Where a token begins exactly at the line the public code scores it too, though the prefill wrote it, not the teacher.
     An empty explanation has no tokens either way.
     """
     first, last = text.explanation
     if first == last:
         return encoding.span((first, last))[0], encoding.span((first, last))[0]
     at_thought = bisect_left(encoding.starts, text.thought)
-    apart = at_thought == bisect_right(encoding.ends, text.thought)
+    apart = with_blank and at_thought == bisect_right(encoding.ends, text.thought)
     return encoding.span((text.thought if apart else first, last))
 
 

@@ -1,0 +1,17 @@
+"""Train the teacher on its student's reward: python stages/rlt_rl.py."""
+
+from pathlib import Path
+
+from genesis.params import load_params
+from genesis.rlt.rl import Rl, rlt_rl
+from genesis.rlt.settings import Rlt
+from genesis.training import Compute
+from genesis.usage import measured
+
+out = Path("models/rlt/teacher")
+start, student, data = Path("models/rlt/sft/model"), Path("models/rlt/student/model"), Path("data/safety")
+params, rlt = load_params(Rl, "rl"), load_params(Rlt, "rlt")
+deps = [start, student, data / "train.jsonl", data / "val.jsonl"]
+
+with measured("rlt_rl", None, out, [params, rlt], deps) as usage:
+    rlt_rl(params, rlt, load_params(Compute, "compute"), start, student, data, out, usage)

@@ -1,0 +1,17 @@
+"""Warm the teacher up: python stages/rlt_sft.py."""
+
+from pathlib import Path
+
+from genesis.params import load_params
+from genesis.rlt.settings import Rlt
+from genesis.rlt.sft import RltSft, rlt_sft
+from genesis.training import Compute
+from genesis.usage import measured
+
+out = Path("models/rlt/sft")
+data = Path("data/safety")
+params, rlt = load_params(RltSft, "rlt_sft"), load_params(Rlt, "rlt")
+deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl"]
+
+with measured("rlt_sft", None, out, [params, rlt], deps) as usage:
+    rlt_sft(params, rlt, load_params(Compute, "compute"), data, out, usage)

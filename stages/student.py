@@ -1,0 +1,17 @@
+"""Teach the student to read explanations: python stages/student.py."""
+
+from pathlib import Path
+
+from genesis.params import load_params
+from genesis.rlt.settings import Rlt
+from genesis.rlt.student import Student, student
+from genesis.training import Compute
+from genesis.usage import measured
+
+out = Path("models/rlt/student")
+data = Path("data/safety")
+params, rlt = load_params(Student, "student"), load_params(Rlt, "rlt")
+deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl"]
+
+with measured("student", None, out, [params, rlt], deps) as usage:
+    student(params, rlt, load_params(Compute, "compute"), data, out, usage)
