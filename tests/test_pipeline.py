@@ -18,6 +18,7 @@ from genesis.nanochat.tokenizer import TokenizerParams
 from genesis.params import load_params
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
+from genesis.prepare.safety import SafetyData
 from genesis.rlt.rl import Rl
 from genesis.rlt.settings import Rlt
 from genesis.rlt.sft import RltSft
@@ -33,6 +34,7 @@ SECTIONS = {
     "pretrain": Pretrain,
     "chat": Chat,
     "agent_data": AgentData,
+    "safety_data": SafetyData,
     "finetune": Finetune,
     "rlt": Rlt,
     "student": Student,
@@ -86,7 +88,7 @@ def test_every_profile_fills_every_section_and_names_known_agents(profile, tmp_p
 
 
 def test_stages_without_a_model_never_import_torch():
-    for stage in ("corpus", "agent_sources", "agent_data", "collect", "cost", "report"):
+    for stage in ("corpus", "agent_sources", "agent_data", "safety_data", "collect", "cost", "report"):
         for path in [ROOT / f"stages/{stage}.py", *(ROOT / name for name in closure(ROOT / f"stages/{stage}.py"))]:
             found = re.findall(
                 r"^(?:import|from) (torch|transformers|trl|accelerate)\b", path.read_text(), re.MULTILINE

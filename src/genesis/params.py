@@ -70,3 +70,15 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")
     return values
+
+
+def expect(mapping: Any, key: str, kind: type, where: str) -> Any:
+    """The value under `key`, which must be there, of that type and not empty.
+
+    Raises:
+        UserError: names `where` and the field.
+    """
+    value = mapping.get(key) if isinstance(mapping, dict) else None
+    if not isinstance(value, kind) or not value:
+        raise UserError(f"{where}: field '{key}': expected {kind.__name__}, found {value!r}"[:300])
+    return value

@@ -1,76 +1,54 @@
-"""A manifest of every agent's inputs, so that a changed file re-runs that agent alone.
+"""Manifests of what every agent and the safety track read, so that a changed file re-runs its readers alone.
 
-DVC needs a stage's dependencies by name, but an agent's file may name any data. This cheap stage hashes what each agent
-reads; agent_data@A depends on its manifest.
+DVC needs a stage's dependencies by name, but an agent's file and the safety track's section may name any data. This
+cheap stage hashes what they read and notes which rows a reviewer rejected; agent_data@A and safety_data depend on their
+manifests, and so not on the review sheets, which they write themselves.
 """
 
-import csv
 import hashlib
-import io
 from pathlib import Path
 from typing import Any
 
 from genesis.agents import AgentSource, agent_names, load_agent
-from genesis.chat import read_text, write_json
+from genesis.chat import write_json
 from genesis.errors import UserError
-
-REVIEW = Path("data/review")
-VERDICTS = ("", "ok", "reject")
+from genesis.params import load_params
+from genesis.prepare.review import rejected
+from genesis.prepare.safety import NAME, SafetyData
+from genesis.prepare.safety_rows import SafetySource
 
 
 def agent_sources(out: Path) -> None:
-    """Write `out`/{pairs,tests}/<agent>.json for every agent in params.yaml.
+    """Write `out`/{pairs,tests}/<agent>.json for every agent in params.yaml, and `out`/safety.json.
 
     Raises:
-        UserError: an agent without a file, or a source that does not exist.
+        UserError: an agent without a file, one with the safety track's name, or a source that does not exist.
     """
     for name in agent_names():
-        agent = load_agent(name)
-        pairs = [_hashed(name, path) for source in agent.sources for path in _paths(source)]
-        tests = [_hashed(name, path) for path in (agent.scenarios, agent.gsm8k, agent.humaneval) if path]
+        if name == NAME:
+            raise UserError(f"params.yaml: agents: '{NAME}' names the safety track's review sheet; call the agent else")
+        agent, where = load_agent(name), f"conf/agent/{name}.yaml"
+        pairs = [_hashed(where, path) for source in agent.sources for path in _paths(source)]
+        tests = [_hashed(where, path) for path in (agent.scenarios, agent.gsm8k, agent.humaneval) if path]
         write_json(out / "pairs" / f"{name}.json", {"files": pairs, "rejected": rejected(name)})
         write_json(out / "tests" / f"{name}.json", {"files": tests})
+    safety = load_params(SafetyData, "safety_data")
+    paths = [path for source in safety.sources for path in _paths(source)] + safety.benchmarks
+    files = [_hashed("params.yaml: safety_data", path) for path in paths]
+    write_json(out / "safety.json", {"files": files, "rejected": rejected(NAME)})
 
 
-def rejected(agent: str, folder: Path = REVIEW) -> list[str]:
-    """Ids of the rows that a person rejected in the agent's review sheet."""
-    return sorted(row["id"] for row in review_rows(agent, folder) if row["verdict"] == "reject")
-
-
-def review_rows(agent: str, folder: Path = REVIEW) -> list[dict[str, str]]:
-    """Rows of the agent's review sheet, verdicts in lower case; none where there is no sheet yet.
-
-    Raises:
-        UserError: a sheet without the columns id and verdict, or a verdict that is not one.
-    """
-    path = folder / f"{agent}.csv"
-    if not path.is_file():
-        return []
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), restval="")
-    if not {"id", "verdict"} <= set(reader.fieldnames or []):
-        raise UserError(f"{path}:1: expected the columns id and verdict, found {reader.fieldnames}")
-    rows = []
-    for row in reader:
-        row["verdict"] = row["verdict"].strip().lower()
-        if row["verdict"] not in VERDICTS:
-            raise UserError(
-                f"{path}:{reader.line_num}: verdict: expected ok, reject or nothing, found '{row['verdict']}'"
-            )
-        rows.append(row)
-    return rows
-
-
-def _paths(source: AgentSource) -> list[str]:
+def _paths(source: AgentSource | SafetySource) -> list[str]:
     """The files and folders a source reads; a hub set is pinned by its revision, but a local one may change."""
     if source.kind == "hub":
         return [source.path] if Path(source.path).is_dir() else []
-    return [source.path] if source.test is None else [source.path, source.test]
+    return [path for path in (source.path, getattr(source, "test", None)) if path]
 
 
-def _hashed(agent: str, name: str) -> dict[str, Any]:
+def _hashed(where: str, name: str) -> dict[str, Any]:
     root = Path(name)
     if not root.exists():
-        raise UserError(f"conf/agent/{agent}.yaml: {name}: no such file or folder")
+        raise UserError(f"{where}: {name}: no such file or folder")
     digest = hashlib.blake2b(digest_size=16)
     for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
         if path.is_file():

@@ -1,7 +1,5 @@
 """An agent's pairs: read from all its sources, checked, deduplicated, split, sampled for review."""
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -9,15 +7,14 @@ from pathlib import Path
 from statistics import median
 
 from genesis.agents import Agent, AgentSource
-from genesis.chat import raise_first, read_jsonl, read_parquet, read_text, write_json, write_jsonl
+from genesis.chat import raise_first, write_json, write_jsonl
 from genesis.errors import UserError
 from genesis.ngrams import NgramIndex
-from genesis.prepare.agent_sources import REVIEW, rejected, review_rows
 from genesis.prepare.frames import Pair, pair_id, seed_pairs
 from genesis.prepare.quality import fingerprint, leaks, main_language, secrets
+from genesis.prepare.review import REVIEW, rejected, review_sheet
+from genesis.tables import file_rows, hub_rows
 from genesis.usage import Usage
-
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 @dataclass
@@ -66,8 +63,6 @@ def agent_data(name: str, agent: Agent, params: AgentData, out: Path, usage: Usa
     Raises:
         UserError: bad rows, too many duplicates, too few pairs, a leak, secrets, or too little review.
     """
-    if params.unreviewed not in ("warn", "fail"):
-        raise UserError(f"agent_data.unreviewed: expected warn or fail, found '{params.unreviewed}'")
     pairs = [pair for source in agent.sources for pair in read_source(source, params)]
     report: dict = {"agent": name, "rows_read": len(pairs)}
     pairs = _drop_long(pairs, params, report)
@@ -88,7 +83,8 @@ def agent_data(name: str, agent: Agent, params: AgentData, out: Path, usage: Usa
         write_jsonl(out / f"{part}.jsonl", map(_row, rows))
     NgramIndex.build(pair.prompt for pair in parts["train"]).save(out / "ngrams.npy")
     report |= _describe(parts, params)
-    report |= _review(name, train, params, review)
+    sheet = [{"id": pair.id, "prompt": pair.prompt, "completion": pair.completion} for pair in train]
+    report |= review_sheet("agent_data", name, sheet, params, review)
     write_json(out / "quality.json", report)
 
 
@@ -106,14 +102,19 @@ def read_source(source: AgentSource, params: AgentData) -> list[Pair]:
             heldout_frames=params.heldout_frames,
             heldout_values=params.heldout_values,
         )
-    readers = {"file": _file_rows, "hub": _hub_rows}
-    if source.kind not in readers:
-        raise UserError(f"sources: unknown kind '{source.kind}'; expected seed, file or hub")
-    pairs = _pairs(readers[source.kind](source, test=False), source, "train")
+    pairs = _pairs(_rows(source, test=False), source, "train")
     if source.test is not None:
-        return pairs + _pairs(readers[source.kind](source, test=True), source, "test")
+        return pairs + _pairs(_rows(source, test=True), source, "test")
     held = params.heldout_share * 2**64
     return [replace(p, part="test") if fingerprint("test" + p.prompt) < held else p for p in pairs]
+
+
+def _rows(source: AgentSource, test: bool) -> Iterator[tuple[str, dict]]:
+    if source.kind == "file":
+        return file_rows(Path(source.test if test else source.path))
+    if source.kind == "hub":
+        return hub_rows(source.path, source.config, source.test if test else source.split, source.revision)
+    raise UserError(f"sources: unknown kind '{source.kind}'; expected seed, file or hub")
 
 
 def _pairs(rows: Iterator[tuple[str, dict]], source: AgentSource, part: str) -> list[Pair]:
@@ -135,45 +136,6 @@ def _pairs(rows: Iterator[tuple[str, dict]], source: AgentSource, part: str) -> 
             break
     raise_first(problems)
     return pairs
-
-
-def _file_rows(source: AgentSource, test: bool) -> Iterator[tuple[str, dict]]:
-    root = Path(source.test if test else source.path)
-    paths = [root] if root.is_file() else sorted(path for path in root.rglob("*") if path.is_file())
-    paths = [path for path in paths if _kind(path) in TABLES]
-    if not paths:
-        raise UserError(f"{root}: no file of {', '.join(TABLES)} (each may be compressed)")
-    for path in paths:
-        if _kind(path) == ".jsonl":
-            yield from ((f"{path}:{number}", row) for number, row in read_jsonl(path))
-        elif _kind(path) == ".parquet":
-            yield from ((f"{path}:{number}", row) for number, row in read_parquet(path))
-        else:
-            yield from _csv_rows(path)
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[str, dict]]:
-    lines = io.StringIO(read_text(path), newline="")
-    reader = csv.DictReader(lines, delimiter="\t" if _kind(path) == ".tsv" else ",", strict=True)
-    try:
-        for row in reader:
-            yield f"{path}:{reader.line_num}", row
-    except csv.Error as error:
-        raise UserError(
-            f"{path}:{reader.line_num}: not CSV ({error}); look for a quote that is never closed"
-        ) from error
-
-
-def _hub_rows(source: AgentSource, test: bool) -> Iterator[tuple[str, dict]]:
-    from genesis.hub import stream
-
-    split = source.test if test else source.split
-    rows = stream(source.path, source.config, split, source.revision)
-    return ((f"{source.path}[{split}]:{number}", row) for number, row in enumerate(rows, start=1))
-
-
-def _kind(path: Path) -> str:
-    return Path(path.stem).suffix if path.suffix in (".gz", ".xz", ".bz2", ".zst") else path.suffix
 
 
 def _drop_long(pairs: list[Pair], params: AgentData, report: dict) -> list[Pair]:
@@ -254,26 +216,6 @@ def _describe(parts: dict[str, list[Pair]], params: AgentData) -> dict:
         "language": language,
         "flags": flags,
     }
-
-
-def _review(name: str, train: list[Pair], params: AgentData, folder: Path) -> dict:
-    """Write the sheet where it is new (verdicts are never overwritten) and hold it to min_reviewed."""
-    rows = review_rows(name, folder)
-    if not rows:
-        sample = sorted(train, key=lambda pair: fingerprint("review" + pair.prompt))[: params.review_rows]
-        rows = [{"id": p.id, "prompt": p.prompt, "completion": p.completion, "verdict": ""} for p in sample]
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["id", "prompt", "completion", "verdict"], lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
-    share = sum(bool(row["verdict"]) for row in rows) / len(rows) if rows else 0.0
-    if share < params.min_reviewed:
-        text = f"{name}: {share:.0%} of {folder / name}.csv is reviewed, less than {params.min_reviewed:.0%}"
-        if params.unreviewed == "fail":
-            raise UserError(f"{text}; write 'ok' or 'reject' in its verdict column, or lower agent_data.min_reviewed")
-        print(f"agent_data: {text}")
-    return {"reviewed": share}
 
 
 def _row(pair: Pair) -> dict:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from genesis.errors import UserError
-from genesis.params import read_yaml
+from genesis.params import expect, read_yaml
 from genesis.prepare.quality import fingerprint
 
 _SLOT = re.compile(r"{(\w+)}")
@@ -43,16 +43,16 @@ def seed_pairs(
     Raises:
         UserError: names the file, task, rule and field of what is missing or wrong.
     """
-    tasks = _expect(read_yaml(path), "tasks", list, str(path))
+    tasks = expect(read_yaml(path), "tasks", list, str(path))
     least = max(LEAST_FRAMES, heldout_frames + 1)
     pairs: list[Pair] = []
     for number, task in enumerate(tasks):
         where = f"{path}: tasks[{number}]"
-        name = _expect(task, "name", str, where)
-        for index, rule in enumerate(_expect(task, "rules", list, where)):
+        name = expect(task, "name", str, where)
+        for index, rule in enumerate(expect(task, "rules", list, where)):
             spot = f"{where}.rules[{index}]"
-            answer = _expect(rule, "answer", str, spot)
-            frames = _expect(rule, "frames", list, spot)
+            answer = expect(rule, "answer", str, spot)
+            frames = expect(rule, "frames", list, spot)
             if len(frames) < least:
                 raise UserError(f"{spot}.frames: {len(frames)} frames are too few; write at least {least}")
             filler = _Filler(f"{name}/{answer}", _slots(task, where) | _slots(rule, spot), heldout_values, spot)
@@ -110,11 +110,4 @@ class _Filler:
 
 
 def _slots(owner: dict[str, Any], where: str) -> dict[str, list]:
-    return _expect(owner, "slots", dict, where) if owner.get("slots") else {}
-
-
-def _expect(mapping: Any, key: str, kind: type, where: str) -> Any:
-    value = mapping.get(key) if isinstance(mapping, dict) else None
-    if not isinstance(value, kind) or not value:
-        raise UserError(f"{where}: field '{key}': expected {kind.__name__}, found {value!r}"[:300])
-    return value
+    return expect(owner, "slots", dict, where) if owner.get("slots") else {}

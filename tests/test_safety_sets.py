@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from genesis.errors import UserError
-from genesis.evals.safety_sets import SETS, Columns, Prompt, read_set
+from genesis.safety_sets import SETS, Columns, Prompt, read_set
 
-SHARED = Path(os.environ.get("GENESIS_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "safety"
+SHARED = Path(os.environ.get("GENESIS_SHARED_DATA", Path(__file__).parents[1] / "../shared/data")) / "safety"
 shared = pytest.mark.skipif(not SHARED.is_dir(), reason="no shared data: set GENESIS_SHARED_DATA")
 COUNTS = {  # unsafe, benign
     "xstest_prompts.csv": (200, 250),

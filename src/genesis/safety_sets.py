@@ -4,19 +4,17 @@ A prompt is *unsafe* (it should be declined) or *benign* (it should be helped wi
 licences of the published lists stand in the README beside them.
 """
 
-import csv
-import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import open_binary, raise_first, read_jsonl, read_lines
+from genesis.chat import raise_first
 from genesis.errors import UserError
+from genesis.tables import TABLES, read_table, table_kind
 
 LABELS = ("unsafe", "benign")
 UNSCORED = "unscored"
-JSON_SUFFIXES = (".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ HEADERS = {
 
 
 def read_set(path: Path, columns: Columns | None = None) -> list[Prompt]:
-    """Read a safety set: .csv, .jsonl or .ndjson, also compressed (.gz, .xz, .bz2, .zst).
+    """Read a safety set: .csv, .tsv, .jsonl, .ndjson or .parquet, also compressed (.gz, .xz, .bz2, .zst).
 
     Args:
         path: the file.
@@ -134,7 +132,7 @@ def read_set(path: Path, columns: Columns | None = None) -> list[Prompt]:
         UserError: the set is not known, or file, line and field of the first bad row, with the count of all.
     """
     path = Path(path)
-    rows = list(_json_rows(path) if _is_json(path) else _csv_rows(path))
+    rows = list(read_table(path))
     if not rows:
         raise UserError(f"{path}: no rows")
     name = path.name.split(".")[0]
@@ -153,6 +151,20 @@ def read_set(path: Path, columns: Columns | None = None) -> list[Prompt]:
             prompts.append(made)
     raise_first(problems)
     return prompts
+
+
+def set_files(path: Path) -> list[Path]:
+    """The file itself, or every table that stands in a folder (not in folders inside it).
+
+    Raises:
+        UserError: no such file or folder, or a folder without tables.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(file for file in path.glob("*") if file.is_file() and table_kind(file) in TABLES)
+    if not found:
+        raise UserError(f"{path}: no safety set there; expected a file of {', '.join(TABLES)} or a folder of such")
+    return found
 
 
 def _recognise(path: Path, name: str, found: set[str]) -> str:
@@ -191,37 +203,3 @@ def _prompt(row: Mapping[str, Any], columns: Columns, name: str, index: int) -> 
         source=name,
         scored=label != UNSCORED,
     )
-
-
-def _is_json(path: Path) -> bool:
-    endings = path.suffixes[-2:]
-    if any(ending in JSON_SUFFIXES for ending in endings):
-        return True
-    if ".csv" in endings:
-        return False
-    raise UserError(f"{path}: expected .csv, .jsonl or .ndjson (or one of them compressed)")
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    return read_jsonl(path)
-
-
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Rows with the line each begins on."""
-    for _ in read_lines(path):  # tells what is wrong with the file itself: absent, damaged, not UTF-8
-        pass
-    with io.TextIOWrapper(open_binary(path), encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, strict=True)
-        line = 1
-        try:
-            header = reader.fieldnames or []
-            line = reader.line_num + 1
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UserError(
-                        f"{path}:{line}: expected {len(header)} fields ({', '.join(header)}), found another number"
-                    )
-                yield line, row
-                line = reader.line_num + 1
-        except csv.Error as error:
-            raise UserError(f"{path}:{line}: not CSV ({error}); quote texts that hold quotes or commas") from error
