@@ -11,7 +11,7 @@ from genesis.chat import raise_first, write_json, write_jsonl
 from genesis.errors import UserError
 from genesis.ngrams import NgramIndex
 from genesis.prepare.frames import Pair, pair_id, seed_pairs
-from genesis.prepare.quality import fingerprint, leaks, main_language, secrets
+from genesis.prepare.quality import fingerprint, language_report, leaks, secrets
 from genesis.prepare.review import REVIEW, rejected, review_sheet
 from genesis.tables import file_rows, hub_rows
 from genesis.usage import Usage
@@ -198,11 +198,6 @@ def _without_leaks(name: str, pairs: list[Pair], params: AgentData, report: dict
 
 def _describe(parts: dict[str, list[Pair]], params: AgentData) -> dict:
     rows = [pair for pairs in parts.values() for pair in pairs]
-    language = main_language(pair.prompt for pair in parts["train"]) if params.language else ""
-    flags = []
-    if language != params.language:
-        flags.append(f"the prompts look like '{language}', expected '{params.language}'")
-        print(f"agent_data: {flags[0]}")
     answers = Counter(pair.completion for pair in parts["train"])
     return {
         "rows": {part: len(pairs) for part, pairs in parts.items()},
@@ -213,8 +208,7 @@ def _describe(parts: dict[str, list[Pair]], params: AgentData) -> dict:
         "commonest_answer": max(answers.values()),
         "median_prompt_chars": median(len(pair.prompt) for pair in rows),
         "median_completion_chars": median(len(pair.completion) for pair in rows),
-        "language": language,
-        "flags": flags,
+        **language_report("agent_data", "prompts", (pair.prompt for pair in parts["train"]), params.language),
     }
 
 

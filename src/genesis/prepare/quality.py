@@ -67,6 +67,15 @@ def main_language(texts: Iterable[str], most: int = 200) -> str:
     return py3langid.classify("\n".join(list(texts)[:most]))[0]
 
 
+def language_report(section: str, noun: str, texts: Iterable[str], expected: str) -> dict[str, str | list[str]]:
+    """The texts' language and a flag (also printed) where it is not the expected one; "" expects nothing."""
+    language = main_language(texts) if expected else ""
+    flags = [] if language == expected else [f"the {noun} look like '{language}', expected '{expected}'"]
+    for flag in flags:
+        print(f"{section}: {flag}")
+    return {"language": language, "flags": flags}
+
+
 @cache
 def _secret_plugins() -> list:
     """detect-secrets' detectors of known formats; the entropy ones take any long identifier for a secret."""

@@ -12,8 +12,8 @@ from statistics import mean
 
 from genesis.chat import write_json, write_jsonl
 from genesis.errors import UserError
-from genesis.prepare.overlaps import overlaps
-from genesis.prepare.quality import fingerprint, main_language, secrets
+from genesis.prepare.overlaps import Overlap, overlaps
+from genesis.prepare.quality import fingerprint, language_report, secrets
 from genesis.prepare.review import REVIEW, rejected, review_sheet
 from genesis.prepare.safety_rows import LABELS, SafetyRow, SafetySource, read_source
 from genesis.safety_sets import read_set, set_files
@@ -99,20 +99,29 @@ def split_families(rows: Iterable[SafetyRow], params: SafetyData) -> dict[str, l
     Categories of fewer than four families of a label are split together, since they are too few to be in every split.
     Rows without a solution are held out for testing.
     """
-    groups: dict[tuple, dict[str, list[SafetyRow]]] = defaultdict(lambda: defaultdict(list))
+    families: dict[str, list[SafetyRow]] = defaultdict(list)
     splits: dict[str, list[SafetyRow]] = {name: [] for name in SPLITS}
     for row in rows:
         if row.solution is None:
             splits["test"].append(replace(row, part="test"))
         else:
-            groups[row.source, row.label, row.category][row.family].append(row)
-    for key in [key for key, families in groups.items() if len(families) < LEAST_FAMILIES]:
-        groups[(*key[:2], None)] |= groups.pop(key)
-    for families in groups.values():
-        ranked = sorted(families, key=lambda family: fingerprint(f"split{family}"))
+            families[row.family].append(row)
+    for group in _groups(families):
+        ranked = sorted(group, key=lambda family: fingerprint(f"split{family}"))
         for family, part in zip(ranked, _parts(len(ranked), params), strict=True):
             splits[PARTS[part]] += [replace(row, part=part) for row in families[family]]
     return {name: sorted(found, key=lambda row: fingerprint(f"order{row.question}")) for name, found in splits.items()}
+
+
+def _groups(families: dict[str, list[SafetyRow]]) -> list[list[str]]:
+    """Families of one source, label and category; one that has several counts where its first row, by id, stands."""
+    groups: dict[tuple, list[str]] = defaultdict(list)
+    for family, rows in families.items():
+        row = min(rows, key=lambda row: row.id)
+        groups[row.source, row.label, row.category].append(family)
+    for key in [key for key, found in groups.items() if len(found) < LEAST_FAMILIES]:
+        groups[(*key[:2], None)] += groups.pop(key)
+    return list(groups.values())
 
 
 def _parts(count: int, params: SafetyData) -> list[str]:
@@ -126,7 +135,7 @@ def _parts(count: int, params: SafetyData) -> list[str]:
 
 def _cleaned(rows: list[SafetyRow], params: SafetyData, report: dict, turned_down: set[str]) -> list[SafetyRow]:
     """Long rows, repeated questions, secrets and rejected rows leave, each counted."""
-    short = [row for row in rows if all(len(text or "") <= params.max_chars for text in _texts(row))]
+    short = [row for row in rows if all(len(text) <= params.max_chars for text in row.texts)]
     report["dropped_long"] = len(rows) - len(short)
     labels: dict[int, set[str]] = defaultdict(set)
     first: dict[int, SafetyRow] = {}
@@ -142,7 +151,7 @@ def _cleaned(rows: list[SafetyRow], params: SafetyData, report: dict, turned_dow
         )
     kept = [row for key, row in first.items() if len(labels[key]) == 1]
     report["dropped_contradictory"] = len(first) - len(kept)
-    found = {row.id: kinds for row in kept if (kinds := secrets(row.text))}
+    found = {row.id: kinds for row in kept if (kinds := secrets("\n".join(row.texts)))}
     report["dropped_secrets"] = Counter(kind for kinds in found.values() for kind in kinds)
     report["rejected_in_review"] = sum(row.id in turned_down for row in kept)
     return [row for row in kept if row.id not in found and row.id not in turned_down]
@@ -160,18 +169,16 @@ def _capped(rows: list[SafetyRow], most: int, report: dict) -> list[SafetyRow]:
 
 
 def _without_leaks(splits: dict[str, list[SafetyRow]], params: SafetyData, report: dict) -> dict[str, list[SafetyRow]]:
+    """The splits without what stands in a later one; it leaves the side that is trained on or chosen by."""
     report["leaked"] = 0
     for known, held in (("train", "test"), ("train", "val"), ("val", "test")):
-        questions, others = ([row.question for row in splits[name]] for name in (held, known))
-        found = overlaps(others, questions, params.leakage)
+        found = overlaps(_questions(splits[known]), _questions(splits[held]), params.leakage)
         report["leaked"] += len(found)
-        if len(found) > params.max_leakage * len(questions):
-            row = splits[known][found[0].index]
+        if len(found) > params.max_leakage * len(splits[held]):
             raise UserError(
-                f"{len(found)} questions of {known} stand in {held} ({len(questions)} questions), more than "
-                f"safety_data.max_leakage ({params.max_leakage:.1%}); for one, {row.id} '{row.question[:80]}' "
-                f"({found[0]}); give such rows one family, "
-                f"remove one, or allow a share with max_leakage and they leave {known}"
+                f"{len(found)} questions of {known} stand in {held} ({len(splits[held])} questions), more than "
+                f"safety_data.max_leakage ({params.max_leakage:.1%}); {_example(splits[known], found)}; give such rows "
+                f"one family, remove one, or allow a share with max_leakage and they leave {known}"
             )
         out = {overlap.index for overlap in found}
         splits[known] = [row for index, row in enumerate(splits[known]) if index not in out]
@@ -181,13 +188,21 @@ def _without_leaks(splits: dict[str, list[SafetyRow]], params: SafetyData, repor
 def _check_benchmarks(splits: dict[str, list[SafetyRow]], params: SafetyData) -> None:
     rows = [row for found in splits.values() for row in found]
     for path in (path for name in params.benchmarks for path in set_files(Path(name))):
-        found = overlaps([row.question for row in rows], [item.text for item in read_set(path)], params.leakage)
+        found = overlaps(_questions(rows), [prompt.text for prompt in read_set(path)], params.leakage)
         if found:
-            row = rows[found[0].index]
             raise UserError(
-                f"{len(found)} questions stand in the benchmark {path}; for one, {row.id} '{row.question[:80]}' "
-                f"({found[0]}); remove them from the sources"
+                f"{len(found)} questions stand in the benchmark {path}; {_example(rows, found)}; remove them from the "
+                "sources"
             )
+
+
+def _example(rows: list[SafetyRow], found: list[Overlap]) -> str:
+    row = rows[found[0].index]
+    return f"for one, {row.id} '{row.question[:80]}' ({found[0]})"
+
+
+def _questions(rows: list[SafetyRow]) -> list[str]:
+    return [row.question for row in rows]
 
 
 def _check_labels(splits: dict[str, list[SafetyRow]], params: SafetyData) -> None:
@@ -208,11 +223,6 @@ def _check_labels(splits: dict[str, list[SafetyRow]], params: SafetyData) -> Non
 
 def _describe(splits: dict[str, list[SafetyRow]], params: SafetyData) -> dict:
     rows = [row for found in splits.values() for row in found]
-    language = main_language(row.question for row in splits["train"]) if params.language else ""
-    flags = []
-    if language != params.language:
-        flags.append(f"the questions look like '{language}', expected '{params.language}'")
-        print(f"safety_data: {flags[0]}")
     names = ("question", "solution", "reasoning_trace")
     words = {name: [len(text.split()) for row in rows if (text := getattr(row, name))] for name in names}
     return {
@@ -225,8 +235,7 @@ def _describe(splits: dict[str, list[SafetyRow]], params: SafetyData) -> dict:
         "longest_words": {name: max(counts, default=None) for name, counts in words.items()},
         "without_trace": sum(row.reasoning_trace is None for row in rows),
         "without_solution": sum(row.solution is None for row in rows),
-        "language": language,
-        "flags": flags,
+        **language_report("safety_data", "questions", _questions(splits["train"]), params.language),
     }
 
 
@@ -234,7 +243,3 @@ def _table(rows: list[SafetyRow], name: str) -> dict[str, Counter]:
     """Value of the attribute → label → rows."""
     values = sorted({getattr(row, name) for row in rows})
     return {value: Counter(row.label for row in rows if getattr(row, name) == value) for value in values}
-
-
-def _texts(row: SafetyRow) -> tuple[str | None, ...]:
-    return row.question, row.solution, row.reasoning_trace

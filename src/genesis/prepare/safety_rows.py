@@ -45,9 +45,9 @@ class SafetyRow:
     part: str = ""
 
     @property
-    def text(self) -> str:
+    def texts(self) -> list[str]:
         """Everything that is written in the row."""
-        return "\n".join(text for text in (self.question, self.solution, self.reasoning_trace) if text)
+        return [text for text in (self.question, self.solution, self.reasoning_trace) if text]
 
 
 @dataclass
@@ -63,7 +63,7 @@ class SafetySource:
         label: unsafe or benign for every row; or "", when `label_column` tells.
         label_column, labels: the label's column and what its values stand for: unsafe, benign or skip.
         config, split, revision: for hub; a revision must be pinned unless `path` is a local folder.
-        max_rows: read so many; 0 for all.
+        max_rows: read so many of a file or hub set; 0 for all.
     """
 
     kind: str = "seed"
