@@ -17,8 +17,8 @@ from genesis.chat import write_jsonl
 from genesis.errors import UserError
 from genesis.params import load_params
 from genesis.prepare.agent_sources import agent_sources
-from genesis.prepare.safety import SafetyData, safety_data
-from genesis.prepare.safety_rows import SafetySource, read_source
+from genesis.prepare.safety import SafetyData, safety_data, split_families
+from genesis.prepare.safety_rows import SafetyRow, SafetySource, read_source
 
 ROOT = Path(__file__).parents[2]
 SEED = SafetySource("seed", str(ROOT / "data/seed/safety"))
@@ -238,6 +238,42 @@ def test_a_rejected_row_drops_and_its_verdict_re_runs_this_stage_alone(rows):
     assert quality()["rejected_in_review"] == 1 and quality()["reviewed"] == 1 / 40
     with pytest.raises(UserError, match=r"safety: 2% of data/review/safety.csv is reviewed, less than 50%"):
         run(replace(OWN, min_reviewed=0.5, unreviewed="fail"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sources": []}, r"safety_data\.sources: expected at least one source"),
+        ({"val_share": 0.5, "test_share": 0.3}, r"val_share and test_share hold out 80%; at most 60%"),
+        ({"student_share": 1.5}, r"safety_data\.student_share: expected a share from 0 to 1, found 1\.5"),
+        ({"sources": [SafetySource("web", "x")]}, r"unknown kind 'web'; expected seed, file or hub"),
+        ({"sources": [replace(OWN.sources[0], label="bad")]}, r"expected unsafe, benign or skip, found 'bad'"),
+        ({"sources": [SafetySource("file", "none.csv")]}, r"none\.csv: no file of \.csv, \.tsv"),
+        ({"sources": [SafetySource("seed", "none")]}, r"none: no \.yaml file there"),
+        ({"benchmarks": ["none"]}, r"none: no safety set there; expected a file"),
+        ({"unreviewed": "shout"}, r"safety_data\.unreviewed: expected warn or fail, found 'shout'"),
+    ],
+)
+def test_params_that_cannot_work_are_named(rows, change, message):
+    with pytest.raises(UserError, match=message):
+        run(replace(OWN, **change), rows)
+
+
+@pytest.mark.parametrize("shares", [(0.3, 0.3), (0.6, 0.0), (0.0, 0.6), (0.1, 0.2), (0.0, 0.0)])
+def test_every_family_has_a_part_however_few_there_are(shares):
+    params = replace(OWN, val_share=shares[0], test_share=shares[1])
+    made = [SafetyRow(str(k), f"q{k}", "s", "r", "unsafe", "c", "x", str(k)) for k in range(30)]
+    for count in range(1, 30):
+        splits = split_families(made[:count], params)
+        assert sum(map(len, splits.values())) == count
+        if count >= 4:
+            assert all(splits.values()) and "student" in {row.part for row in splits["train"]}
+
+
+def test_no_agent_may_take_the_review_sheets_name():
+    Path("params.yaml").write_text(yaml.safe_dump({"agents": ["safety"]}))
+    with pytest.raises(UserError, match="agents: 'safety' names the safety track's review sheet"):
+        agent_sources(Path("manifests"))
 
 
 def hub_set(name: str, rows: list[dict]) -> str:

@@ -20,6 +20,7 @@ from genesis.safety_sets import read_set, set_files
 
 NAME = "safety"
 LEAST_FAMILIES = 4
+MOST_HELD_OUT = 0.6
 PARTS = {"student": "train", "teacher": "train", "val": "val", "test": "test"}
 SPLITS = tuple(dict.fromkeys(PARTS.values()))
 
@@ -38,7 +39,9 @@ class SafetyData:
         min_label_share: a smaller share of the rarer label, in any split, is an error.
         max_chars: a row with a longer question, solution or trace is dropped and counted.
         max_duplicates: a larger share of equal questions is an error.
-        leakage: similarity (word 3-grams) from which two questions count as one.
+        leakage: similarity (word 3-grams) from which two questions count as one. Frames of the built-in source differ in
+            more than a word, so that the closest questions of two families are 0.60 alike; 0.7 leaves room for the
+            estimate's error and still finds one with a word changed or added.
         max_leakage: a larger share of held-out questions that stand in another split is an error; below it, what they
             equal leaves training (or val, where it stands in test).
         require_traces: a row without a reasoning trace is an error.
@@ -73,8 +76,7 @@ def safety_data(params: SafetyData, out: Path, review: Path = REVIEW) -> None:
     Raises:
         UserError: bad rows, too many duplicates, too few rows, unbalanced labels, a leak, or too little review.
     """
-    if not params.sources:
-        raise UserError("safety_data.sources: expected at least one source of rows")
+    _check_params(params)
     rows = [row for source in params.sources for row in read_source(source, params.require_traces)]
     report: dict = {"rows_read": len(rows)}
     rows = _capped(_cleaned(rows, params, report, set(rejected(NAME, review))), params.max_per_family, report)
@@ -91,6 +93,19 @@ def safety_data(params: SafetyData, out: Path, review: Path = REVIEW) -> None:
     ]
     report |= review_sheet("safety_data", NAME, shown, params, review)
     write_json(out / "quality.json", report)
+
+
+def _check_params(params: SafetyData) -> None:
+    if not params.sources:
+        raise UserError("safety_data.sources: expected at least one source of rows")
+    for name in ("val_share", "test_share", "student_share"):
+        if not 0 <= getattr(params, name) <= 1:
+            raise UserError(f"safety_data.{name}: expected a share from 0 to 1, found {getattr(params, name)}")
+    held = params.val_share + params.test_share
+    if held > MOST_HELD_OUT:
+        raise UserError(
+            f"safety_data: val_share and test_share hold out {held:.0%}; at most {MOST_HELD_OUT:.0%} may be"
+        )
 
 
 def split_families(rows: Iterable[SafetyRow], params: SafetyData) -> dict[str, list[SafetyRow]]:
@@ -125,7 +140,7 @@ def _groups(families: dict[str, list[SafetyRow]]) -> list[list[str]]:
 
 
 def _parts(count: int, params: SafetyData) -> list[str]:
-    """Parts of so many families: at least one each where there are four."""
+    """Parts of so many families; where there are four, at least one is held out for each purpose and one trained on."""
     held = count >= LEAST_FAMILIES
     val, test = (max(held, round(share * count)) for share in (params.val_share, params.test_share))
     student = max(held, round(params.student_share * (count - val - test)))
