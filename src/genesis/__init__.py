@@ -6,11 +6,16 @@ from genesis.params import load_params
 
 if TYPE_CHECKING:
     from genesis.nanochat.engine import Engine
+    from genesis.protocol import SafetyPair
     from genesis.sampling import Sampler
 
-__all__ = ["Engine", "Sampler", "load_params"]
+__all__ = ["Engine", "SafetyPair", "Sampler", "load_params"]
 
-_HOMES = {"Engine": "genesis.nanochat.engine", "Sampler": "genesis.sampling"}
+_HOMES = {
+    "Engine": "genesis.nanochat.engine",
+    "SafetyPair": "genesis.protocol",
+    "Sampler": "genesis.sampling",
+}
 
 
 def __getattr__(name: str):
