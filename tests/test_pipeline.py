@@ -25,6 +25,7 @@ from genesis.rlt.sft import RltSft
 from genesis.rlt.student import Student
 from genesis.rlt.traces import Traces
 from genesis.training import Compute
+from genesis.waltz.sft import WaltzSft
 from imports import ROOT, closure
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -41,6 +42,7 @@ SECTIONS = {
     "rlt_sft": RltSft,
     "rl": Rl,
     "traces": Traces,
+    "waltz_sft": WaltzSft,
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
     "compute": Compute,

@@ -1,0 +1,17 @@
+"""Distil the safety pair's first agents, the ablation and the baselines: python stages/waltz_sft.py."""
+
+from pathlib import Path
+
+from genesis.params import load_params
+from genesis.training import Compute
+from genesis.usage import measured
+from genesis.waltz.sft import WaltzSft, waltz_sft
+
+out = Path("models/waltz/sft")
+data = Path("data/safety")
+traces = {name: Path("data/traces") / name / "traces.jsonl" for name in ("sft", "rl")}
+params = load_params(WaltzSft, "waltz_sft")
+deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl", *traces.values()]
+
+with measured("waltz_sft", None, out, params, deps) as usage:
+    waltz_sft(params, load_params(Compute, "compute"), data, traces, out, usage)
