@@ -108,8 +108,9 @@ def _stage(name: str, block: dict[str, Any], root: Path) -> Stage:
     over = block.get("foreach", block.get("matrix"))
     body = block.get("do", block)
     items = None if over is None else tuple(_items(over, root, name))
+    values = over if isinstance(over, dict) and "foreach" in block else {}
     paths = {
-        kind: tuple(_resolved(path, root) for path in _paths(body.get(kind, [])))
+        kind: tuple(_resolved(path, root) for entry in _paths(body.get(kind, [])) for path in _spelt_out(entry, values))
         for kind in ("deps", "outs", "metrics", "plots")
     }
     outs = paths["outs"] + paths["metrics"] + paths["plots"]
@@ -141,6 +142,12 @@ def _resolved(path: str, root: Path) -> str:
 def _paths(entries: Any) -> list[str]:
     entries = [entries] if isinstance(entries, str) else entries
     return [next(iter(entry)) if isinstance(entry, dict) else str(entry) for entry in entries]
+
+
+def _spelt_out(path: str, values: dict[str, Any]) -> list[str]:
+    """The path for every entry of a foreach over a mapping of names to paths; as it is elsewhere."""
+    texts = [path.replace("${key}", key).replace("${item}", str(value)) for key, value in values.items()]
+    return list(dict.fromkeys(texts)) or [path]
 
 
 def _meet(out: str, dep: str) -> bool:
