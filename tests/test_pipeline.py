@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from genesis.agents import load_agent
-from genesis.costs.cost import Cost
+from genesis.budget import Budget
 from genesis.evals.eval_agent import EvalAgent
 from genesis.evals.eval_core import EvalCore
 from genesis.nanochat.chat import Chat
@@ -18,6 +18,7 @@ from genesis.nanochat.tokenizer import TokenizerParams
 from genesis.params import load_params
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
+from genesis.prices import Cost
 from genesis.training import Compute
 from imports import ROOT, closure
 
@@ -32,6 +33,7 @@ SECTIONS = {
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
     "compute": Compute,
+    "budget": Budget,
     "cost": Cost,
 }
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import NanoChatConfig, NanoChatForCausalLM
 
 from genesis.chat import write_json
-from genesis.errors import UserError
+from genesis.errors import BudgetError, UserError
 from genesis.loss import IGNORE, summed_loss, token_losses
 from genesis.models import load_tokenizer
 from genesis.nanochat.optim import build_optimizers
@@ -22,6 +22,7 @@ from genesis.nanochat.packing import PackedRows, documents
 from genesis.training import (
     Compute,
     TrainLog,
+    agreed,
     check_loss,
     flops_per_token,
     load_checkpoint,
@@ -260,10 +261,14 @@ class Run:
                 self.speeds.append(min(done, step - start) * params.batch_tokens / (now - mark))
                 self._log(step, value, factor, self._validated() if due else math.nan)
                 mark = time.perf_counter()
-            if not last and time.perf_counter() - saved > self.checkpoint_s:
+            cap = self.usage.cap_reached()
+            capped = agreed(cap is not None)
+            if not last and (agreed(time.perf_counter() - saved > self.checkpoint_s) or capped):
                 self._finite(loss, step)
                 self._checkpoint(step)
                 saved = mark = time.perf_counter()
+            if not last and capped:
+                raise BudgetError(f"stopped after step {step}: {cap}")
 
     def _step(self, factor: float) -> torch.Tensor:
         total = 0.0
