@@ -11,12 +11,13 @@ import yaml
 from genesis.prices import COLUMNS
 
 
-def configure(folder: Path, price: float = 24.0, **budget) -> None:
+def configure(folder: Path, price: float = 24.0, mirror: str | None = None, tracking: list[str] = (), **budget) -> None:
     """params.yaml with the sections that a stage reads at its start, and a price list with the node `own`."""
     row = f"own,box,none,0,{price},,1,2026-01-01,mine"
     (folder / "prices.csv").write_text(f"{','.join(COLUMNS)}\n{row}\n")
     cost = {"node": "box", "prices": "prices.csv", "declared": "declared.yaml"}
-    (folder / "params.yaml").write_text(yaml.safe_dump({"budget": budget, "cost": cost}))
+    sections = {"budget": budget, "cost": cost, "training": {"checkpoint_mirror": mirror}, "tracking": [*tracking]}
+    (folder / "params.yaml").write_text(yaml.safe_dump(sections))
 
 
 def ledger(folder: Path) -> list[dict]:

@@ -11,6 +11,7 @@ from genesis.agents import load_agent
 from genesis.budget import Budget
 from genesis.evals.eval_agent import EvalAgent
 from genesis.evals.eval_core import EvalCore
+from genesis.mirror import Training
 from genesis.nanochat.chat import Chat
 from genesis.nanochat.finetune import Finetune
 from genesis.nanochat.pretrain import Pretrain
@@ -33,6 +34,7 @@ SECTIONS = {
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
     "compute": Compute,
+    "training": Training,
     "budget": Budget,
     "cost": Cost,
 }
@@ -71,7 +73,7 @@ def test_every_profile_fills_every_section_and_names_known_agents(profile, tmp_p
     for section, kind in SECTIONS.items():
         assert isinstance(load_params(kind, section, path), kind)
     values = yaml.safe_load(path.read_text())
-    assert set(values) == {*SECTIONS, "agents"}
+    assert set(values) == {*SECTIONS, "agents", "tracking"}
     for name in values["agents"]:
         agent = load_agent(name, ROOT / "conf/agent")
         assert agent.about and set(agent.finetune) <= {field.name for field in fields(Finetune)}

@@ -138,6 +138,10 @@ class UsageCallback(TrainerCallback):
             self.cap = self.cap or "the first process of this launch reached a budget cap"
             control.should_log = control.should_save = control.should_training_stop = True
 
+    def on_save(self, args, state, control, **kwargs):
+        """Tell that a checkpoint is whole."""
+        self.usage.saved()
+
     def on_train_end(self, args, state, control, **kwargs):
         """End the stage if the budget did; the checkpoint is written by now."""
         if self.cap and state.global_step < state.max_steps:

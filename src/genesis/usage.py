@@ -28,6 +28,7 @@ from genesis.budget import Guard, guard
 from genesis.chat import write_json
 from genesis.errors import BudgetError, UserError
 from genesis.estimate import estimate
+from genesis.mirror import Mirror, Training, mirrored
 from genesis.params import load_params
 from genesis.prices import Cost
 
@@ -55,8 +56,15 @@ class Attempt:
 class Usage:
     """The running attempt: stages and callbacks add tokens and FLOPs; `folder` survives a kill and a DVC re-run."""
 
-    def __init__(self, folder: Path, key: str, earlier: Sequence[Attempt] = (), guard: Guard | None = None):
-        self.guard = guard
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        earlier: Sequence[Attempt] = (),
+        guard: Guard | None = None,
+        mirror: Mirror | None = None,
+    ):
+        self.guard, self.mirror = guard, mirror
         self.folder = folder
         self.key = key
         self.earlier = earlier
@@ -67,6 +75,12 @@ class Usage:
         self._lock = threading.Lock()
 
     @property
+    def name(self) -> str:
+        """The stage, with its item, as DVC names it."""
+        stage, item = self.folder.parts[-3:-1]
+        return stage if item == "_" else f"{stage}@{item}"
+
+    @property
     def resume(self) -> Path:
         """Folder for checkpoints; what is found there was written by an attempt with the same params and deps."""
         return self.folder / "resume"
@@ -75,6 +89,12 @@ class Usage:
         """Count work done by this attempt."""
         self.attempt.tokens += tokens
         self.attempt.flops += flops
+
+    def saved(self) -> None:
+        """A loop has written a whole checkpoint into `resume`: copy it to the mirror, if there is one."""
+        if self.mirror:
+            self.beat()
+            self.mirror.push()
 
     def cap_reached(self) -> str | None:
         """One line about the budget cap that is reached, else None; cheap, for every step of a training loop.
@@ -138,12 +158,14 @@ def measured(
         if os.environ.get("RANK", "0") != "0":  # one of several processes of a launch: the first one measures for all
             yield Usage(folder, key)
             return
-        with _locked(folder), _emptied(out):
-            usage = Usage(folder, key, _earlier(stage, item, folder), guard(stage, item, folder, dvc_root() / ".cache"))
-            _check_budget(stage, item, usage)
-            with _attempt(stage, item, usage):
-                yield usage
-            write_json(out / "usage.json", summary(stage, item, usage))
+        with _locked(folder):
+            with _emptied(out), mirrored(_mirror(), f"{stage}/{item or '_'}/{key}", folder) as mirror:
+                watch = guard(stage, item, folder, dvc_root() / ".cache")
+                usage = Usage(folder, key, _earlier(stage, item, folder), watch, mirror)
+                _check_budget(stage, item, usage)
+                with _attempt(stage, item, usage):
+                    yield usage
+                write_json(out / "usage.json", summary(stage, item, usage))
             shutil.rmtree(folder)
     except UserError as error:
         sys.exit(_say(f"{name}: {error}", 1))
@@ -157,6 +179,11 @@ def measured(
         reason = str(error).strip().splitlines()[0]
         line = f"disk full while {name} was at work ({reason}); free space and run again: the stage resumes"
         sys.exit(_say(line, 1))
+
+
+def _mirror() -> str | None:
+    params = Path("params.yaml")
+    return load_params(Training, "training").checkpoint_mirror if params.is_file() else None
 
 
 def _check_budget(stage: str, item: str | None, usage: Usage) -> None:
