@@ -8,9 +8,10 @@ import pytest
 import yaml
 
 from genesis.agents import load_agent
-from genesis.costs.cost import Cost
+from genesis.budget import Budget
 from genesis.evals.eval_agent import EvalAgent
 from genesis.evals.eval_core import EvalCore
+from genesis.mirror import Training
 from genesis.nanochat.chat import Chat
 from genesis.nanochat.finetune import Finetune
 from genesis.nanochat.pretrain import Pretrain
@@ -19,6 +20,7 @@ from genesis.params import load_params
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
 from genesis.prepare.safety import SafetyData
+from genesis.prices import Cost
 from genesis.rlt.rl import Rl
 from genesis.rlt.settings import Rlt
 from genesis.rlt.sft import RltSft
@@ -46,6 +48,8 @@ SECTIONS = {
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
     "compute": Compute,
+    "training": Training,
+    "budget": Budget,
     "cost": Cost,
 }
 PROFILES = sorted(path.stem for path in (ROOT / "conf/profile").glob("*.yaml"))
@@ -83,7 +87,7 @@ def test_every_profile_fills_every_section_and_names_known_agents(profile, tmp_p
     for section, kind in SECTIONS.items():
         assert isinstance(load_params(kind, section, path), kind)
     values = yaml.safe_load(path.read_text())
-    assert set(values) == {*SECTIONS, "agents"}
+    assert set(values) == {*SECTIONS, "agents", "tracking"}
     for name in values["agents"]:
         agent = load_agent(name, ROOT / "conf/agent")
         assert agent.about and set(agent.finetune) <= {field.name for field in fields(Finetune)}

@@ -16,6 +16,7 @@ from genesis.chat import Message, write_json
 from genesis.errors import UserError
 from genesis.loss import summed_loss
 from genesis.models import load_model, load_tokenizer
+from genesis.tracking import keep, trackers
 from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token
 from genesis.usage import Usage
 
@@ -150,6 +151,7 @@ def sft(
         processing_class=tokenizer,
         peft_config=lora_config(params.lora),
         callbacks=[
+            *trackers(usage),
             UsageCallback(usage, flops_per_token(model, params.max_length), COLUMNS, step),
             TimedCheckpoints(compute.checkpoint_s),
         ],
@@ -174,6 +176,7 @@ def sft(
         model.save_pretrained(out / "model")
         tokenizer.save_pretrained(out / "model")
         (out / "train.csv").write_bytes((usage.resume / "train.csv").read_bytes())
+        keep(usage, out)
         write_json(out / "summary.json", summary)
     return summary
 

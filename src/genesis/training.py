@@ -4,14 +4,16 @@ import csv
 import math
 import os
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from transformers import TrainerCallback
 
-from genesis.errors import UserError
+from genesis.errors import BudgetError, UserError
 from genesis.usage import Usage
 
 
@@ -109,8 +111,17 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.pt"))
 
 
+def agreed(wanted: bool) -> bool:
+    """The first process's answer, in every process of a launch: clocks differ, but all must save or stop at one step."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return wanted
+    answer = torch.tensor([wanted], dtype=torch.uint8, device=PartialState().device)
+    torch.distributed.broadcast(answer, src=0)
+    return bool(answer.item())
+
+
 class UsageCallback(TrainerCallback):
-    """Counts a Trainer's tokens and FLOPs, writes train.csv and stops at a loss that is not finite."""
+    """Counts a Trainer's tokens and FLOPs, writes train.csv, stops at a loss that is not finite and at a budget cap."""
 
     def __init__(self, usage: Usage, per_token: float, columns: list[str], resumed_step: int = 0):
         self.usage = usage
@@ -118,6 +129,23 @@ class UsageCallback(TrainerCallback):
         self.seen = 0
         self.columns = ["step", "tokens", *columns]
         self.log = TrainLog(usage.resume / "train.csv", self.columns, resumed_step)
+        self.cap: str | None = None
+
+    def on_step_end(self, args, state, control, **kwargs):
+        """At a budget cap, ask for a last row, a checkpoint and the end."""
+        self.cap = self.usage.cap_reached()
+        if agreed(self.cap is not None):
+            self.cap = self.cap or "the first process of this launch reached a budget cap"
+            control.should_log = control.should_save = control.should_training_stop = True
+
+    def on_save(self, args, state, control, **kwargs):
+        """Tell that a checkpoint is whole."""
+        self.usage.saved()
+
+    def on_train_end(self, args, state, control, **kwargs):
+        """End the stage if the budget did; the checkpoint is written by now."""
+        if self.cap and state.global_step < state.max_steps:
+            raise BudgetError(f"stopped after step {state.global_step}: {self.cap}")
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         """Write one row; `logs` holds what the Trainer measured since the last."""
@@ -140,15 +168,11 @@ class TimedCheckpoints(TrainerCallback):
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Start the clock."""
-        import time
-
         self.last = time.monotonic()
 
     def on_step_end(self, args, state, control, **kwargs):
         """Ask for a save where one is due and the run is not about to end."""
-        import time
-
-        if time.monotonic() - self.last >= self.every_s and state.global_step < state.max_steps:
+        if agreed(time.monotonic() - self.last >= self.every_s) and state.global_step < state.max_steps:
             self.last = time.monotonic()
             control.should_save = True
 

@@ -2,7 +2,8 @@
 
 `measured` wraps a stage's work. A heartbeat file outside DVC's outs is rewritten every second, so an attempt that is
 killed leaves its time behind; the attempt that finishes reads what its forerunners left and writes them all to
-usage.json: time of failed and interrupted attempts was paid for. Every attempt is appended to the ledger.
+usage.json: time of failed and interrupted attempts was paid for. Every attempt is appended to the ledger. Before the work and
+while it goes on, the caps of section `budget` are checked (see `genesis.budget`).
 """
 
 import contextlib
@@ -10,6 +11,7 @@ import copy
 import errno
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -23,28 +25,47 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from genesis.budget import Guard, guard
 from genesis.chat import write_json
 from genesis.errors import BudgetError, UserError
+from genesis.estimate import estimate
+from genesis.mirror import Mirror, Training, mirrored
+from genesis.params import load_params
+from genesis.prices import Cost
 
+STOP = "budget-stop.json"
 HEARTBEAT_S = 1.0
+LOOK_EVERY = 5
 FULL_BYTES = 2**20
 
 
 @dataclass
 class Attempt:
-    """One try at a stage's work; `outcome` is running, finished, failed or interrupted."""
+    """One try at a stage's work; `outcome` is running, finished, failed or interrupted.
+
+    `estimate_s` is what the whole work was expected to take when the attempt began, None where nothing was known.
+    """
 
     started_at: str
     active_s: float = 0.0
     tokens: int = 0
     flops: float = 0.0
     outcome: str = "running"
+    estimate_s: float | None = None
 
 
 class Usage:
     """The running attempt: stages and callbacks add tokens and FLOPs; `folder` survives a kill and a DVC re-run."""
 
-    def __init__(self, folder: Path, key: str, earlier: Sequence[Attempt] = ()):
+    def __init__(
+        self,
+        folder: Path,
+        key: str,
+        earlier: Sequence[Attempt] = (),
+        guard: Guard | None = None,
+        mirror: Mirror | None = None,
+    ):
+        self.guard, self.mirror = guard, mirror
         self.folder = folder
         self.key = key
         self.earlier = earlier
@@ -53,6 +74,12 @@ class Usage:
         self._started = time.perf_counter()
         self._path = folder / f"attempt-{time.time_ns()}.json"
         self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The stage, with its item, as DVC names it."""
+        stage, item = self.folder.parts[-3:-1]
+        return stage if item == "_" else f"{stage}@{item}"
 
     @property
     def resume(self) -> Path:
@@ -69,6 +96,20 @@ class Usage:
         """Count work done by this attempt."""
         self.attempt.tokens += tokens
         self.attempt.flops += flops
+
+    def saved(self) -> None:
+        """A loop has written a whole checkpoint into `resume`: copy it to the mirror, if there is one."""
+        if self.mirror:
+            self.beat()
+            self.mirror.push()
+
+    def cap_reached(self) -> str | None:
+        """One line about the budget cap that is reached, else None; cheap, for every step of a training loop.
+
+        A loop that gets a line saves a checkpoint and raises BudgetError with it.
+        """
+        earlier_s = sum(attempt.active_s for attempt in self.earlier)
+        return self.guard.reached(earlier_s + time.perf_counter() - self._started) if self.guard else None
 
     def beat(self, outcome: str = "running") -> None:
         """Write the attempt as it stands."""
@@ -114,8 +155,8 @@ def measured(
             back if this run fails.
         params, deps: what the result depends on besides code; they name the resume folder.
 
-    A UserError or a full disk ends the process with one line and exit code 1, a BudgetError with 3; what was used by
-    then counts in the next attempt.
+    A UserError or a full disk ends the process with one line and exit code 1; a BudgetError with one line, which also stands
+    in .cache/budget-stop.json, and 3. What was used by then counts in the next attempt.
     """
     name = f"{stage}@{item}" if item else stage
     key = work_hash(params, deps or [])
@@ -124,15 +165,20 @@ def measured(
         if os.environ.get("RANK", "0") != "0":  # one of several processes of a launch: the first one measures for all
             yield Usage(folder, key)
             return
-        with _locked(folder), _emptied(out):
-            usage = Usage(folder, key, _earlier(stage, item, folder))
-            with _attempt(stage, item, usage):
-                yield usage
-            write_json(out / "usage.json", summary(stage, item, usage))
+        with _locked(folder):
+            with _emptied(out), mirrored(_mirror(), f"{stage}/{item or '_'}/{key}", folder) as mirror:
+                watch = guard(stage, item, folder, dvc_root() / ".cache")
+                usage = Usage(folder, key, _earlier(stage, item, folder), watch, mirror)
+                _check_budget(stage, item, usage)
+                with _attempt(stage, item, usage):
+                    yield usage
+                write_json(out / "usage.json", summary(stage, item, usage))
             shutil.rmtree(folder)
     except UserError as error:
         sys.exit(_say(f"{name}: {error}", 1))
     except BudgetError as error:
+        note = {"stage": stage, "item": item, "said": str(error), "at": datetime.now(UTC).isoformat(timespec="seconds")}
+        write_json(dvc_root() / ".cache" / STOP, note)
         sys.exit(_say(f"{name}: {error}", 3))
     except Exception as error:
         if not _disk_full(error):
@@ -140,6 +186,20 @@ def measured(
         reason = str(error).strip().splitlines()[0]
         line = f"disk full while {name} was at work ({reason}); free space and run again: the stage resumes"
         sys.exit(_say(line, 1))
+
+
+def _mirror() -> str | None:
+    params = Path("params.yaml")
+    return load_params(Training, "training").checkpoint_mirror if params.is_file() else None
+
+
+def _check_budget(stage: str, item: str | None, usage: Usage) -> None:
+    """Note what the work is expected to take, and refuse it where it would pass a cap."""
+    if not Path("params.yaml").is_file():
+        return
+    expected = estimate(stage, item, load_params(Cost, "cost"), Path("."))
+    usage.attempt.estimate_s = expected.seconds
+    usage.guard.check_start(sum(attempt.active_s for attempt in usage.earlier), expected)
 
 
 def summary(stage: str, item: str | None, usage: Usage) -> dict[str, Any]:
@@ -244,9 +304,13 @@ def _attempt(stage: str, item: str | None, usage: Usage) -> Iterator[None]:
 
 
 def _beat_until(usage: Usage, stop: threading.Event) -> None:
-    while not stop.is_set():
+    for beat in itertools.count():
+        if stop.is_set():
+            return
         with contextlib.suppress(OSError):  # a full disk must not end the work; the last beat reports it
             usage.beat()
+        if usage.guard and beat % LOOK_EVERY == 0:
+            usage.guard.refresh()
         stop.wait(HEARTBEAT_S)
 
 

@@ -4,9 +4,11 @@ import argparse
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from genesis.agents import agent_names
+from genesis.usage import STOP, dvc_root
 
 SHARED = ["chat", "agent_sources"]
 OWN = ["agent_data", "finetune", "eval_agent"]
@@ -21,17 +23,25 @@ def run(args: argparse.Namespace) -> int:
     """What all agents stand on, then the agents in lanes, then `dvc repro` for whatever is left.
 
     One `dvc repro` runs one stage at a time; DVC lets go of its lock while a stage runs, so several may work side by side.
-    Small models use two cores better as two processes of one thread than as one of two.
+    Small models use two cores better as two processes of one thread than as one of two. Where a budget cap stopped a stage,
+    the exit code is 3, which DVC's own would hide.
     """
-    if args.jobs > 1 and not _unchanged():
+    started = time.time()
+    code = _repro(args.jobs)
+    stop = dvc_root() / ".cache" / STOP
+    return 3 if code and stop.is_file() and stop.stat().st_mtime >= started else code
+
+
+def _repro(jobs: int) -> int:
+    if jobs > 1 and not _unchanged():
         code = _dvc(SHARED)
         if code:
             return code
         agents = agent_names()
-        threads = str(max(1, (os.cpu_count() or 1) // args.jobs))
+        threads = str(max(1, (os.cpu_count() or 1) // jobs))
         lanes = [
-            _start([f"{stage}@{agent}" for agent in agents[lane :: args.jobs] for stage in OWN], threads)
-            for lane in range(args.jobs)
+            _start([f"{stage}@{agent}" for agent in agents[lane::jobs] for stage in OWN], threads)
+            for lane in range(jobs)
         ]
         code = max(lane.wait() for lane in lanes)
         if code:

@@ -9,7 +9,7 @@ from typing import Any
 
 from genesis.costs import formulas as f
 from genesis.costs.declared import Declared, agent_baseline_usd, agent_plan_usd, rlt_plan_usd
-from genesis.costs.prices import Price
+from genesis.prices import Price
 
 Rows = list[dict[str, Any]]
 

@@ -5,7 +5,7 @@ report. Whatever was declared and not measured stands under "declared".
 """
 
 import csv
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +21,10 @@ from genesis.costs.declared import (
     rlt_plan_usd,
 )
 from genesis.costs.gates import check_gates
-from genesis.costs.prices import Price, find_price, read_prices
 from genesis.costs.roi import Case, roi_rows
 from genesis.errors import UserError
 from genesis.jsonfile import number, read_json
-
-
-@dataclass
-class Cost:
-    """Section `cost`.
-
-    Attributes:
-        node: the row of the price list that ran the stages.
-        market: on_demand or spot.
-        vendor: whose agents are the baseline, as data/seed/declared.yaml names them.
-        prices, declared: the two declared inputs.
-        mfu: share of a GPU node's peak for projections; null takes the declared one.
-    """
-
-    node: str = "cpu2"
-    market: str = "on_demand"
-    vendor: str = "openai"
-    prices: str = "data/seed/prices.csv"
-    declared: str = "data/seed/declared.yaml"
-    mfu: float | None = None
+from genesis.prices import Cost, Price, find_price, read_prices
 
 
 def cost(params: Cost, agents: list[str], metrics: Path) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from genesis.costs.declared import Gate
 from genesis.errors import UserError
 from genesis.jsonfile import number, read_json
+from genesis.prices import usd_text
 
 MET, NOT_MET, NOT_MEASURED = "met", "not met", "not measured"
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -77,5 +78,5 @@ def _text(value: float, unit: str) -> str:
     if unit == "share":
         return f"{100 * value:.1f} %"
     if unit == "USD":
-        return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:.4g}"
+        return usd_text(value)
     return f"{value:.4g}"

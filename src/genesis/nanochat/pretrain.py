@@ -14,14 +14,16 @@ from tqdm import tqdm
 from transformers import NanoChatConfig, NanoChatForCausalLM
 
 from genesis.chat import write_json
-from genesis.errors import UserError
+from genesis.errors import BudgetError, UserError
 from genesis.loss import IGNORE, summed_loss, token_losses
 from genesis.models import load_tokenizer
 from genesis.nanochat.optim import build_optimizers
 from genesis.nanochat.packing import PackedRows, documents
+from genesis.tracking import LoopTrackers, keep
 from genesis.training import (
     Compute,
     TrainLog,
+    agreed,
     check_loss,
     flops_per_token,
     load_checkpoint,
@@ -126,6 +128,7 @@ def pretrain(params: Pretrain, compute: Compute, corpus: Path, tokenizer_path: P
 
     Raises:
         UserError: a corpus smaller than a batch, sizes that do not divide, or a loss that is not finite.
+        BudgetError: a budget cap was reached.
     """
     accelerator = Accelerator(mixed_precision="bf16" if compute.bf16 else "no")
     tokenizer = load_tokenizer(tokenizer_path)
@@ -149,6 +152,7 @@ def pretrain(params: Pretrain, compute: Compute, corpus: Path, tokenizer_path: P
         unwrapped.save_pretrained(out / "model")
         tokenizer.save_pretrained(out / "model")
         (out / "train.csv").write_bytes(log.path.read_bytes())
+        keep(usage, out)
         write_json(out / "summary.json", run.summary())
     accelerator.wait_for_everyone()
 
@@ -240,9 +244,21 @@ class Run:
         self.per_token = flops_per_token(self.core.model, params.length)
         self.speeds: list[float] = []
         self.bar_text = ""
+        self.trackers = LoopTrackers(usage, self.core.model) if log else None
 
     def train(self, start: int) -> None:
-        """Steps `start` + 1 … `steps`, with logs, validations and checkpoints."""
+        """Steps `start` + 1 … `steps`, with logs, validations and checkpoints.
+
+        Raises:
+            BudgetError: a cap was reached; the checkpoint is written.
+        """
+        try:
+            self._loop(start)
+        finally:
+            if self.trackers:
+                self.trackers.end()
+
+    def _loop(self, start: int) -> None:
         params = self.params
         if start == 0:
             self._log(0, math.nan, 0.0, self._validated())
@@ -260,10 +276,14 @@ class Run:
                 self.speeds.append(min(done, step - start) * params.batch_tokens / (now - mark))
                 self._log(step, value, factor, self._validated() if due else math.nan)
                 mark = time.perf_counter()
-            if not last and time.perf_counter() - saved > self.checkpoint_s:
+            cap = self.usage.cap_reached()
+            capped = agreed(cap is not None)
+            if not last and (agreed(time.perf_counter() - saved > self.checkpoint_s) or capped):
                 self._finite(loss, step)
                 self._checkpoint(step)
                 saved = mark = time.perf_counter()
+            if not last and capped:
+                raise BudgetError(f"stopped after step {step}: {cap}")
 
     def _step(self, factor: float) -> torch.Tensor:
         total = 0.0
@@ -293,7 +313,9 @@ class Run:
         tokens = step * self.params.batch_tokens
         speed = round(self.speeds[-1], 1) if self.speeds else math.nan
         lr = self.params.matrix_lr * factor
-        self.log.add(step=step, tokens=tokens, loss=loss, lr=lr, bpb=bpb, tokens_per_s=speed)
+        row = {"tokens": tokens, "loss": loss, "lr": lr, "bpb": bpb, "tokens_per_s": speed}
+        self.log.add(step=step, **row)
+        self.trackers.log(step, row)
         self.bar_text = f"loss {loss:.3f}, {speed:,.0f} tokens/s"
 
     def _bar(self, start: int) -> Iterator[int]:
@@ -313,6 +335,8 @@ class Run:
             "rows": self.rows.state_dict(),
         }
         save_checkpoint(self.usage.resume / f"rank-{self.accelerator.process_index}", step, state)
+        self.accelerator.wait_for_everyone()
+        self.usage.saved()
 
     def summary(self) -> dict:
         """What summary.json holds."""

@@ -17,6 +17,26 @@ NUMBERS = ("usd_per_hour_on_demand", "usd_per_hour_spot", "peak_tflops_bf16")
 COLUMNS = ("provider", "node", "gpu", "gpu_count", *NUMBERS, "date", "source")
 
 
+@dataclass
+class Cost:
+    """Section `cost`.
+
+    Attributes:
+        node: the row of the price list that runs the stages.
+        market: on_demand or spot.
+        vendor: whose agents are the baseline, as data/seed/declared.yaml names them.
+        prices, declared: the two declared inputs.
+        mfu: share of a GPU node's peak for projections; null takes the declared one.
+    """
+
+    node: str = "cpu2"
+    market: str = "on_demand"
+    vendor: str = "openai"
+    prices: str = "data/seed/prices.csv"
+    declared: str = "data/seed/declared.yaml"
+    mfu: float | None = None
+
+
 @dataclass(frozen=True)
 class Price:
     """One node of the list.
@@ -98,6 +118,20 @@ def find_price(prices: dict[str, Price], node: str, path: Path) -> Price:
     if node not in prices:
         raise UserError(f"{path}: no price for node '{node}'; known nodes: {', '.join(prices)}; add a row for it")
     return prices[node]
+
+
+def own_price(cost: Cost) -> Price:
+    """The row of the node that runs the stages.
+
+    Raises:
+        UserError: see `read_prices` and `find_price`.
+    """
+    return find_price(read_prices(Path(cost.prices)), cost.node, Path(cost.prices))
+
+
+def usd_text(usd: float) -> str:
+    """Dollars with cents; four significant digits below one dollar."""
+    return f"${usd:,.2f}" if usd >= 1 or usd == 0 else f"${usd:.4g}"
 
 
 def _price(cells: list[str]) -> Price | str:
