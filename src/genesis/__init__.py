@@ -1,5 +1,6 @@
 """Small specialist chat agents and a safety pair: trained cheaply, measured honestly, priced to the cent."""
 
+import os
 from typing import TYPE_CHECKING
 
 from genesis.params import load_params
@@ -9,6 +10,10 @@ if TYPE_CHECKING:
     from genesis.sampling import Sampler
 
 __all__ = ["Engine", "Sampler", "load_params"]
+
+os.environ.setdefault(
+    "HF_HUB_DISABLE_TELEMETRY", "1"
+)  # TRL's trainers report home otherwise; read when they are imported
 
 _HOMES = {"Engine": "genesis.nanochat.engine", "Sampler": "genesis.sampling"}
 
