@@ -11,9 +11,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Engine", "Sampler", "load_params"]
 
-os.environ.setdefault(
-    "HF_HUB_DISABLE_TELEMETRY", "1"
-)  # TRL's trainers report home otherwise; read when they are imported
+# TRL's trainers report home otherwise; the variable is read when they are imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 _HOMES = {"Engine": "genesis.nanochat.engine", "Sampler": "genesis.sampling"}
 

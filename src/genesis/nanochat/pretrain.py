@@ -23,6 +23,7 @@ from genesis.training import (
     Compute,
     TrainLog,
     check_loss,
+    check_weights,
     flops_per_token,
     load_checkpoint,
     read_log,
@@ -262,6 +263,7 @@ class Run:
                 mark = time.perf_counter()
             if not last and time.perf_counter() - saved > self.checkpoint_s:
                 self._finite(loss, step)
+                check_weights(self.core.model, step, self._kept())
                 self._checkpoint(step)
                 saved = mark = time.perf_counter()
 
@@ -281,8 +283,11 @@ class Run:
 
     def _finite(self, loss: torch.Tensor, step: int) -> float:
         value = float(loss)
-        check_loss(value, step, f"the last good checkpoint is kept in {self.usage.resume}")
+        check_loss(value, step, self._kept())
         return value
+
+    def _kept(self) -> str:
+        return f"the last good checkpoint is kept in {self.usage.resume}"
 
     def _validated(self) -> float:
         return self.validate.bits_per_byte(self.core)
