@@ -18,6 +18,16 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def smoke(tmp_path_factory):
+    """A fresh clone in which the whole pipeline has run with the smoke profile, offline; to be read, not changed."""
+    from smoke import make_clone
+
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git repository to clone")
+    return make_clone(tmp_path_factory.mktemp("smoke") / "clone")
+
+
+@pytest.fixture(scope="session")
 def seed_texts() -> list[str]:
     """The documents of data/seed/corpus."""
     return [path.read_text(encoding="utf-8") for path in sorted((ROOT / "data/seed/corpus").glob("*.md"))]

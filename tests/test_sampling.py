@@ -3,7 +3,6 @@ import torch
 
 from genesis.chat import user_turn
 from genesis.errors import UserError
-from genesis.nanochat.engine import Engine
 from genesis.sampling import TransformersSampler
 
 PROMPTS = ["Hi", "Where is my parcel, please? It was sent last Monday.", "Refund?", "a b c d e f g"]
@@ -45,9 +44,3 @@ def test_end_token_finishes_and_the_limit_does_not(tiny_folder):
 def test_a_prompt_longer_than_the_context_is_refused(tiny_folder):
     with pytest.raises(UserError, match="exceed the model's context of 512"):
         TransformersSampler.load(tiny_folder).sample([user_turn("word " * 600)], max_tokens=5)
-
-
-def test_engine_streams_what_it_generates(tiny_folder):
-    engine = Engine(tiny_folder)
-    whole = engine.generate("Where is my parcel?", max_tokens=12)
-    assert "".join(engine.stream("Where is my parcel?", max_tokens=12)) == whole

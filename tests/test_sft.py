@@ -82,7 +82,7 @@ def test_an_interrupted_run_continues_from_its_checkpoint(tiny_folder, pairs, tm
     monkeypatch.setattr(
         training, "check_loss", lambda loss, step, kept: real(loss if step < 9 else float("nan"), step, kept)
     )
-    with pytest.raises(UserError, match="the last checkpoint is kept"):
+    with pytest.raises(UserError, match="the last good checkpoint is kept"):
         sft(params, Compute(checkpoint_s=0.0), tiny_folder, pairs, pairs, tmp_path / "out", first)
     monkeypatch.setattr(training, "check_loss", real)
     second = Usage(tmp_path / "second", "key")

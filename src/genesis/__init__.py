@@ -1,5 +1,6 @@
 """Small specialist chat agents and a safety pair: trained cheaply, measured honestly, priced to the cent."""
 
+import os
 from typing import TYPE_CHECKING
 
 from genesis.params import load_params
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from genesis.sampling import Sampler
 
 __all__ = ["Engine", "SafetyPair", "Sampler", "load_params"]
+
+# TRL's trainers report home otherwise; the variable is read when they are imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "Engine": "genesis.nanochat.engine",

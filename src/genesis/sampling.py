@@ -90,34 +90,61 @@ class TransformersSampler:
             return_dict=False,
         )
 
-    def _generate(self, prompts: list[list[int]], max_tokens: int, temperature: float) -> list[Completion]:
-        import torch
+    def check_context(self, longest: int, max_tokens: int) -> None:
+        """Refuse what the model's positions cannot hold.
 
-        longest = max(map(len, prompts))
+        Raises:
+            UserError: with both sizes.
+        """
         limit = getattr(self.model.config, "max_position_embeddings", None)
         if limit is not None and longest + max_tokens > limit:
             raise UserError(
                 f"a prompt of {longest} tokens and {max_tokens} new ones exceed the model's context of {limit}; "
                 "shorten the prompt or lower max_tokens"
             )
-        eos = self.model.generation_config.eos_token_id
-        ends = torch.tensor(eos if isinstance(eos, list) else [eos])
-        pad = self.tokenizer.pad_token_id if self.tokenizer.pad_token_id is not None else int(ends[0])
+
+    def continuations(
+        self, prompts: list[list[int]], max_tokens: int, temperature: float, seed: int | None = None, streamer=None
+    ):
+        """Token ids after each prompt, B × at most `max_tokens`, padded behind the end token; on the CPU."""
+        import torch
+
+        if seed is not None:
+            torch.manual_seed(seed)
+        longest = max(map(len, prompts))
+        pad = self._pad()
         ids_BT = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts])
         mask_BT = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         device = self.model.device
         sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
-        started = time.perf_counter()
         with torch.inference_mode():
             out_BT = self.model.generate(
                 ids_BT.to(device),
                 attention_mask=mask_BT.to(device),
                 max_new_tokens=max_tokens,
                 pad_token_id=pad,
+                streamer=streamer,
                 **(sampling if temperature > 0 else {"do_sample": False}),
-            )[:, longest:].cpu()
+            )
+        return out_BT[:, longest:].cpu()
+
+    def _generate(self, prompts: list[list[int]], max_tokens: int, temperature: float) -> list[Completion]:
+        import torch
+
+        self.check_context(max(map(len, prompts)), max_tokens)
+        started = time.perf_counter()
+        out_BT = self.continuations(prompts, max_tokens, temperature)
         seconds = (time.perf_counter() - started) / len(prompts)
+        ends = torch.tensor(self._ends())
         return [self._completion(row_T, ends, seconds) for row_T in out_BT]
+
+    def _ends(self) -> list[int]:
+        eos = self.model.generation_config.eos_token_id
+        return eos if isinstance(eos, list) else [eos]
+
+    def _pad(self) -> int:
+        pad = self.tokenizer.pad_token_id
+        return self._ends()[0] if pad is None else pad
 
     def _completion(self, row_T, ends, seconds: float) -> Completion:
         import torch

@@ -61,6 +61,16 @@ def check_loss(loss: float, step: int, kept: str) -> None:
         raise UserError(f"the loss became {loss} at step {step}; {kept}; lower the learning rate, look at the data")
 
 
+def check_weights(model, step: int, kept: str) -> None:
+    """Refuse to save weights that are not finite: the loss shows a bad update only one step later.
+
+    Raises:
+        UserError: with the step and what is kept.
+    """
+    if not all(bool(parameter.isfinite().all()) for parameter in model.parameters()):
+        check_loss(math.nan, step, kept)
+
+
 class TrainLog:
     """train.csv: one row a logged step, kept beside the checkpoints while the run may still be resumed."""
 
@@ -153,8 +163,7 @@ class UsageCallback(TrainerCallback):
         self.usage.add(tokens - self.seen, (tokens - self.seen) * self.per_token)
         self.seen = tokens
         if "loss" in logs:
-            kept = "the last checkpoint is kept" if checkpoint_of(self.usage) else "no checkpoint was due yet"
-            check_loss(float(logs["loss"]), state.global_step, kept)
+            check_loss(float(logs["loss"]), state.global_step, kept(self.usage.resume))
             row = {name: logs.get(name, "") for name in self.columns}
             self.log.add(**{**row, "step": state.global_step, "tokens": tokens})
 
@@ -164,22 +173,33 @@ class TimedCheckpoints(TrainerCallback):
 
     def __init__(self, every_s: float):
         self.every_s = every_s
-        self.last = None
+        self.last = time.monotonic()
 
     def on_train_begin(self, args, state, control, **kwargs):
         """Start the clock."""
         self.last = time.monotonic()
 
-    def on_step_end(self, args, state, control, **kwargs):
+    def on_step_end(self, args, state, control, model=None, **kwargs):
         """Ask for a save where one is due and the run is not about to end."""
         if agreed(time.monotonic() - self.last >= self.every_s) and state.global_step < state.max_steps:
+            check_weights(model, state.global_step, kept(Path(args.output_dir)))
             self.last = time.monotonic()
             control.should_save = True
 
 
+def kept(folder: Path) -> str:
+    """What an error says of the checkpoints of a Trainer that stops."""
+    return "the last good checkpoint is kept" if newest_checkpoint(folder) else "no checkpoint was due yet"
+
+
 def checkpoint_of(usage: Usage) -> str | None:
-    """A Trainer's newest whole checkpoint in the resume folder; half-written ones are removed."""
-    found = sorted(usage.resume.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
+    """A Trainer's newest whole checkpoint in the resume folder."""
+    return newest_checkpoint(usage.resume)
+
+
+def newest_checkpoint(folder: Path) -> str | None:
+    """The newest whole checkpoint of a Trainer; half-written ones are removed."""
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.split("-")[1]))
     while found and not (found[-1] / "trainer_state.json").is_file():
         shutil.rmtree(found.pop())
     return str(found[-1]) if found else None

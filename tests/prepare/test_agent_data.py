@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from genesis.agents import load_agent
 from genesis.chat import write_jsonl
 from genesis.ngrams import NgramIndex
+from genesis.params import load_params
+from genesis.prepare.agents import AgentData, agent_data
 
-STAGE = Path(__file__).parents[2] / "stages/agent_data.py"
+ROOT = Path(__file__).parents[2]
+STAGE = ROOT / "stages/agent_data.py"
 
 
 class Repository:
@@ -106,67 +110,156 @@ def bad_line(line: bytes):
     return change
 
 
-def repeat(share: float):
-    def change(repository):
-        write_jsonl(
-            Path("data/raw/rows.jsonl"), [*repository.rows, *repository.rows[:1] * round(100 * share / (1 - share))]
-        )
-
-    return change
-
-
-def test_file(rows_of):
-    def change(repository):
-        write_jsonl(Path("data/raw/test.jsonl"), rows_of(repository))
-        repository.agent["sources"][0]["test"] = "data/raw/test.jsonl"
-        Path("conf/agent/a.yaml").write_text(yaml.safe_dump(repository.agent))
-
-    return change
-
-
-test_file.__test__ = False
-
-
 def append(path: str, text: str):
     def change(repository):
-        with Path(path).open("a") as file:
+        with Path(path).open("a", encoding="utf-8") as file:
             file.write(text)
 
     return change
 
 
+def repeat_one_row_900_times(repository):
+    write_jsonl(Path("data/raw/rows.jsonl"), [*repository.rows, *repository.rows[:1] * 900])
+
+
+def keep_ten_rows(repository):
+    write_jsonl(Path("data/raw/rows.jsonl"), repository.rows[:10])
+
+
+def test_a_training_row(repository):
+    test = [repository.rows[0], *({**row, "prompt": row["prompt"][::-1]} for row in repository.rows)]
+    write_jsonl(Path("data/raw/test.jsonl"), test)
+    repository.agent["sources"][0]["test"] = "data/raw/test.jsonl"
+    Path("conf/agent/a.yaml").write_text(yaml.safe_dump(repository.agent))
+
+
+test_a_training_row.__test__ = False
+
+
+def misspell_a_key(repository):
+    repository.params["min_pear"] = 3
+    repository.write()
+
+
 BAD = {
-    "malformed": (bad_line(b'{"prompt": "x", "completion": }'), "data/raw/rows.jsonl:42: not JSON (Expecting value at"),
-    "missing": (
+    "malformed": (
+        bad_line(b'{"prompt": "x", "completion": }'),
+        "data/raw/rows.jsonl:42: not JSON (Expecting value at column 31)",
+    ),
+    "missing field": (
         bad_line(b'{"prompt": "x", "answer": "y"}'),
         "data/raw/rows.jsonl:42: field 'completion': missing; the row has prompt, answer",
     ),
-    "empty": (
+    "empty completion": (
         bad_line(b'{"prompt": "x", "completion": " "}\n{"prompt": 3}'),
         "data/raw/rows.jsonl:42: field 'completion': expected text, found ' ' (2 problems in all)",
     ),
     "not UTF-8": (bad_line(b'{"prompt": "caf\xe9"}'), "data/raw/rows.jsonl:42: not UTF-8"),
-    "duplicates": (repeat(0.9), "a: 900 of 1000 rows repeat another, more than agent_data.max_duplicates (50%)"),
-    "too few": (lambda repository: repeat(0)(Repository.__new__(Repository)) or None, ""),
+    "duplicates": (
+        repeat_one_row_900_times,
+        "a: 900 of 1000 rows repeat another, more than agent_data.max_duplicates (50%)",
+    ),
+    "too few pairs": (keep_ten_rows, "training pairs, fewer than agent_data.min_pairs (20)"),
     "leakage": (
-        test_file(
-            lambda repository: [
-                *repository.rows[:1],
-                *({**row, "prompt": row["prompt"][::-1]} for row in repository.rows),
-            ]
-        ),
+        test_a_training_row,
         "a: 1 of 101 held-out prompts stand in training, more than agent_data.max_leakage (0.0%); for one, ",
     ),
     "unknown key": (
-        append("params.yaml", "  min_pear: 3\n"),
+        misspell_a_key,
         "params.yaml: agent_data: unknown key 'min_pear'; known keys: ",
     ),
     "agent's key": (
         append("conf/agent/a.yaml", "agent_data: {min_pear: 3}\n"),
-        "with min_pear from the agent's own file: unk",
+        "with min_pear from the agent's own file: unknown key 'min_pear'; known keys: ",
     ),
     "agent's file": (
         append("conf/agent/a.yaml", "source: 3\n"),
         "conf/agent/a.yaml: unknown key 'source'; known keys: ",
     ),
+    "no source": (lambda repository: Path("data/raw/rows.jsonl").unlink(), "data/raw/rows.jsonl: no file of .csv, "),
 }
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_one_line_and_the_finished_pairs_stay(repository, name):
+    finished = repository.run()
+    change, said = BAD[name]
+    change(repository)
+    code, error = repository.stage()
+    assert code == 1 and error.count("\n") == 1 and error.startswith("error: agent_data@a: "), error
+    assert said in error
+    assert repository.read() == finished
+
+
+def test_an_unknown_agent_is_told_the_known_ones(repository):
+    repository.write()
+    code, error = repository.stage("b")
+    assert code == 1 and error.startswith("error: agent_data@b: conf/agent/b.yaml: no agent 'b'; known agents: a; ")
+
+
+def test_a_share_of_leaks_may_be_allowed_and_then_leaves_training(repository):
+    repository.write()
+    test_a_training_row(repository)
+    repository.params["max_leakage"] = 0.02
+    parts = repository.run()
+    assert repository.rows[0]["prompt"] in prompts(parts["test"]) - prompts(parts["train"]) - prompts(parts["val"])
+    assert repository.quality()["leaked"] == 1
+
+
+def test_repeated_contradictory_long_and_secret_rows_are_dropped_and_counted(repository):
+    extra = [
+        repository.rows[0],
+        {"prompt": repository.rows[1]["prompt"], "completion": "another answer"},
+        {"prompt": "word " * 500, "completion": "long"},
+        {"prompt": "Write to jane.roe@gmail.com about it", "completion": "answer 1"},
+    ]
+    repository.rows += extra
+    kept = prompts([row for rows in repository.run().values() for row in rows])
+    assert not kept & {row["prompt"] for row in extra[1:]} and extra[0]["prompt"] in kept
+    quality = repository.quality()
+    assert (quality["dropped_duplicates"], quality["dropped_contradictory"], quality["dropped_long"]) == (2, 1, 1)
+    assert sum(quality["dropped_secrets"].values()) == 1
+
+
+def test_a_row_rejected_on_the_review_sheet_leaves_and_verdicts_are_kept(repository):
+    trained = repository.run()["train"]
+    sheet = Path("data/review/a.csv")
+    assert len(sheet.read_text().splitlines()) == 21
+    victim = next(row["prompt"] for row in trained if row["prompt"] in sheet.read_text())
+    repository.judge({victim: "reject"})
+    judged = sheet.read_text()
+    assert victim not in {prompt for rows in repository.run().values() for prompt in prompts(rows)}
+    assert repository.quality()["rejected_in_review"] == 1 and repository.quality()["reviewed"] == 0.05
+    assert sheet.read_text() == judged
+
+
+def test_too_little_review_warns_or_fails_as_the_params_say(repository, capsys):
+    repository.params["min_reviewed"] = 0.5
+    repository.run()
+    repository.params["unreviewed"] = "fail"
+    repository.write()
+    code, error = repository.stage()
+    assert code == 1 and "a: 0% of data/review/a.csv is reviewed, less than 50%; write 'ok' or 'reject'" in error
+    repository.judge({row["prompt"]: "ok" for row in repository.rows})
+    assert repository.stage()[0] == 0
+
+
+def test_prompts_of_another_language_are_flagged(repository):
+    repository.params["language"] = "en"
+    german = "Bitte schicken Sie mir heute noch eine Antwort, mein Paket {} ist nicht angekommen."
+    repository.rows = [{"prompt": german.format(k), "completion": "x"} for k in range(100)]
+    repository.params["leakage"] = 1.0
+    repository.run()
+    assert repository.quality()["flags"] == ["the prompts look like 'de', expected 'en'"]
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "conf/agent").glob("*.yaml")))
+def test_every_shipped_agent_passes_the_stage_with_enough_pairs(name, tmp_path, monkeypatch, usage):
+    monkeypatch.chdir(ROOT)
+    agent = load_agent(name)
+    params = load_params(AgentData, "agent_data", **agent.agent_data)
+    agent_data(name, agent, params, tmp_path / "out", usage, review=tmp_path / "review")
+    quality = json.loads((tmp_path / "out/quality.json").read_text())
+    assert quality["rows"]["train"] >= 120 and quality["rarest_answer"] >= 3
+    assert set(quality["test_parts"]) == {"new_values", "unseen_frames"} and min(quality["test_parts"].values()) >= 10
+    assert quality["leaked"] == 0 and quality["flags"] == [] and not quality["dropped_secrets"]

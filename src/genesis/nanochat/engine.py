@@ -28,30 +28,34 @@ class Engine:
         answer = self.sampler.sample([_messages(prompt)], max_tokens=max_tokens, temperature=temperature, seed=seed)
         return answer[0].text
 
-    def stream(self, prompt: str | list[Message], *, max_tokens: int = 256, temperature: float = 0.0) -> Iterator[str]:
-        """Yield the answer piece by piece."""
-        import torch
+    def stream(
+        self, prompt: str | list[Message], *, max_tokens: int = 256, temperature: float = 0.0, seed: int = 0
+    ) -> Iterator[str]:
+        """Yield, piece by piece, the answer that `generate` gives.
+
+        Raises:
+            UserError: prompt and answer would not fit into the model's context.
+        """
         from transformers import TextIteratorStreamer
 
-        model, tokenizer = self.sampler.model, self.sampler.tokenizer
-        ids_1T = torch.tensor([self.sampler.encode(_messages(prompt))], device=model.device)
-        streamer = TextIteratorStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
-        options = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
-        worker = Thread(
-            target=model.generate,
-            args=(ids_1T,),
-            kwargs={
-                "attention_mask": torch.ones_like(ids_1T),
-                "max_new_tokens": max_tokens,
-                "streamer": streamer,
-                "pad_token_id": tokenizer.pad_token_id,
-                **options,
-            },
-            daemon=True,
-        )
+        ids = self.sampler.encode(_messages(prompt))
+        self.sampler.check_context(len(ids), max_tokens)
+        streamer = TextIteratorStreamer(self.sampler.tokenizer, skip_prompt=True, skip_special_tokens=True)
+        failures: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                self.sampler.continuations([ids], max_tokens, temperature, seed=seed, streamer=streamer)
+            except BaseException as error:  # told to the reader, who would wait for ever otherwise
+                failures.append(error)
+                streamer.end()
+
+        worker = Thread(target=work, daemon=True)
         worker.start()
         yield from streamer
         worker.join()
+        if failures:
+            raise failures[0]
 
 
 def _messages(prompt: str | list[Message]) -> list[Message]:

@@ -25,6 +25,7 @@ from genesis.training import (
     TrainLog,
     agreed,
     check_loss,
+    check_weights,
     flops_per_token,
     load_checkpoint,
     read_log,
@@ -280,6 +281,7 @@ class Run:
             capped = agreed(cap is not None)
             if not last and (agreed(time.perf_counter() - saved > self.checkpoint_s) or capped):
                 self._finite(loss, step)
+                check_weights(self.core.model, step, self._kept())
                 self._checkpoint(step)
                 saved = mark = time.perf_counter()
             if not last and capped:
@@ -301,8 +303,11 @@ class Run:
 
     def _finite(self, loss: torch.Tensor, step: int) -> float:
         value = float(loss)
-        check_loss(value, step, f"the last good checkpoint is kept in {self.usage.resume}")
+        check_loss(value, step, self._kept())
         return value
+
+    def _kept(self) -> str:
+        return f"the last good checkpoint is kept in {self.usage.resume}"
 
     def _validated(self) -> float:
         return self.validate.bits_per_byte(self.core)
