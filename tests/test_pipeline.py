@@ -11,6 +11,7 @@ from genesis.agents import load_agent
 from genesis.costs.cost import Cost
 from genesis.evals.eval_agent import EvalAgent
 from genesis.evals.eval_core import EvalCore
+from genesis.evals.eval_safety import EvalSafety
 from genesis.nanochat.chat import Chat
 from genesis.nanochat.finetune import Finetune
 from genesis.nanochat.pretrain import Pretrain
@@ -43,6 +44,7 @@ SECTIONS = {
     "traces": Traces,
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
+    "eval_safety": EvalSafety,
     "compute": Compute,
     "cost": Cost,
 }
