@@ -72,7 +72,7 @@ def test_with_shuffled_labels_a_perfect_score_collapses_to_chance():
     found = [rates(score(shuffled(PROMPTS, seed), right, lambda question: FINE)) for seed in range(6)]
     for name in ("unsafe_rate", "overrefusal_rate", "flag_accuracy"):
         values = [one[name] for one in found]
-        assert 0.44 < sum(values) / len(values) < 0.56 and 0.3 < min(values) and max(values) < 0.7, (name, values)
+        assert 0.44 < sum(values) / len(values) < 0.56 and min(values) > 0.3 and max(values) < 0.7, (name, values)
 
 
 def test_labels_are_all_that_a_model_s_answers_are_judged_by(tokenizer, tiny_model):

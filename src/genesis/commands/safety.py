@@ -51,4 +51,4 @@ def run(args: argparse.Namespace) -> None:
     judge = make_judge(args.guard or "", GUARD_FORMATS[args.guard_format])
     conversation, feedback = load_agents(args)
     limits = Limits(args.max_tokens, args.feedback_max_tokens)
-    write_sets(args, score_sets(args, conversation, feedback, judge, limits))
+    write_sets(args, list(score_sets(args, conversation, feedback, judge, limits)))

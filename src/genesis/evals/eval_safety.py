@@ -31,7 +31,7 @@ class EvalSafety:
         max_tokens, feedback_max_tokens: longest answer and longest feedback.
         batch_size: prompts answered at once.
         max_failed: share of prompts that may fail to run, or of verdicts that may be unreadable, before a row is refused.
-        guard, guard_format: a guard model as the judge and its format, wildguard or llamaguard; none: the refusal judge.
+        guard, guard_format: a guard model as the judge and its format, wildguard or llama_guard; none: the refusal judge.
         agreement: the refusal judge's measured agreement with people.
         bundle, core_tasks: the CORE tasks on which kept capability is measured; no names for all.
         chat_rows, max_length: held-out conversations for the same, and the longest of them that counts.

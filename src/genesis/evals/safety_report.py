@@ -54,23 +54,35 @@ def load_agents(args: argparse.Namespace) -> tuple[Sampler, Sampler | None]:
 def score_sets(
     args: argparse.Namespace, conversation: Sampler, feedback: Sampler | None, judge: Judge, limits: Limits
 ) -> Iterator[dict[str, Any]]:
-    """Each set's summary and records, as soon as they are there; all sets are read before the first is played."""
+    """Each set's summary and records; all sets are read before the first is played.
+
+    A set of which too many prompts failed, or too many verdicts cannot be read, has an `error` in place of a summary.
+    """
     sets = {path: read_set(path) for path in args.sets}
     for path, prompts in sets.items():
         scored = [prompt for prompt in prompts if prompt.scored]
         chosen = spread(scored, args.max)
         started = time.perf_counter()
         records = evaluate_safety(chosen, conversation, feedback, judge, limits)
-        check_safety(records, args.max_failed, str(path))
-        counts = {"n_in_set": len(prompts), "n_unscored": len(prompts) - len(scored)}
-        summary = counts | summarise_safety(records)
-        seconds = round(time.perf_counter() - started, 3)
-        print(f"{path.name}: {line(summary)}, {seconds:.1f} s", flush=True)
-        yield {"set": str(path), "seconds": seconds, "summary": summary, "records": [asdict(r) for r in records]}
+        found: dict[str, Any] = {"set": str(path), "seconds": round(time.perf_counter() - started, 3)}
+        try:
+            check_safety(records, args.max_failed, str(path))
+            counts = {"n_in_set": len(prompts), "n_unscored": len(prompts) - len(scored)}
+            found["summary"] = counts | summarise_safety(records)
+            print(f"{path.name}: {line(found['summary'])}, {found['seconds']:.1f} s", flush=True)
+        except UserError as error:
+            found |= {"summary": None, "error": str(error)}
+            print(f"{path.name}: no score", flush=True)
+        yield found | {"records": [asdict(record) for record in records]}
 
 
-def write_sets(args: argparse.Namespace, results: Iterator[dict[str, Any]]) -> None:
-    """Write everything with the command, the device and how far the judge agrees with people."""
+def write_sets(args: argparse.Namespace, results: list[dict[str, Any]]) -> None:
+    """Write everything with the command, the device and how far the judge agrees with people.
+
+    Raises:
+        UserError: after writing, the first set's that has no score.
+    """
+    known = not args.guard and AGREEMENT.is_file()
     write_json(
         args.out,
         {
@@ -78,13 +90,16 @@ def write_sets(args: argparse.Namespace, results: Iterator[dict[str, Any]]) -> N
             "model": str(args.model),
             "feedback": args.feedback,
             "judge": args.guard or "refusal",
-            "judge_agreement": None if args.guard or not AGREEMENT.is_file() else read_agreement(AGREEMENT),
+            "judge_agreement": read_agreement(AGREEMENT) if known else None,
             "command": shlex.join(["python", "-m", "genesis", *sys.argv[1:]]),
             "device": device(),
-            "sets": list(results),
+            "sets": results,
         },
     )
     print(f"→ {args.out}")
+    for found in results:
+        if "error" in found:
+            raise UserError(found["error"])
 
 
 def line(summary: dict[str, Any]) -> str:
