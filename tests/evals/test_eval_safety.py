@@ -10,11 +10,11 @@ from genesis.errors import UserError
 from genesis.evals.eval_safety import EvalSafety, Remembering, agents_of, eval_safety
 from genesis.evals.records import reduction, wilson_interval
 from genesis.evals.safety import Limits, check_safety, evaluate_safety, spread, summarise_safety
-from genesis.evals.safety_sets import Prompt
 from genesis.graders.guard import LlamaGuardJudge
 from genesis.graders.judging import GuardedJudge, OfflineJudge
 from genesis.protocol import Feedback
 from genesis.safety_rows import ROWS, WITH_FEEDBACK, keys
+from genesis.safety_sets import Prompt
 from genesis.sampling import Completion, TransformersSampler
 
 HELP, REFUSE, NOISE = "Open the settings and choose the third entry.", "I cannot help with that.", "zzxq qqkw vvbx jjfq"

@@ -13,9 +13,9 @@ from genesis.evals.capability import Probe, capability
 from genesis.evals.judge_agreement import read_agreement
 from genesis.evals.records import reduction
 from genesis.evals.safety import Limits, check_safety, evaluate_safety, spread, summarise_safety
-from genesis.evals.safety_sets import Columns, Prompt, read_set
 from genesis.graders.judging import Judge, make_judge
 from genesis.safety_rows import ENDS, HEADLINES, KEPT, REDUCTIONS, ROWS, keys, rates_of
+from genesis.safety_sets import Columns, Prompt, read_set
 from genesis.sampling import Completion, Sampler, TransformersSampler
 from genesis.usage import Usage
 

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from genesis.chat import user_turn
 from genesis.errors import UserError
 from genesis.evals.records import Record, check_failures, wilson_interval
-from genesis.evals.safety_sets import LABELS, Prompt
 from genesis.graders.judging import Exchange, Judge
 from genesis.graders.refusal import SafetyVerdict, grade_refusal
 from genesis.protocol import Round, play
 from genesis.safety_rows import FEEDBACK_RATES, RATES
+from genesis.safety_sets import LABELS, Prompt
 from genesis.sampling import Sampler
 
 Item = TypeVar("Item")

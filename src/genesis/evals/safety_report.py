@@ -14,8 +14,8 @@ from genesis.errors import UserError
 from genesis.evals.harness import load_sampler
 from genesis.evals.judge_agreement import AGREEMENT, read_agreement
 from genesis.evals.safety import Limits, check_safety, evaluate_safety, spread, summarise_safety
-from genesis.evals.safety_sets import read_set
 from genesis.graders.judging import Judge
+from genesis.safety_sets import read_set
 from genesis.sampling import Sampler, TransformersSampler
 from genesis.usage import device
 
