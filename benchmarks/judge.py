@@ -4,7 +4,9 @@ Reads XSTest completions labelled by people (one CSV a model: completion, final_
 ../shared/data/safety/xstest_human. Prints three tables: the list; the judge with its shipped weights, which were fitted
 on that folder, so optimistic there; and the judge with weights fitted on all models but the one it is asked about: what
 to expect of a model whose completions played no part in the weights (they did in choosing the cues). `--shipped` leaves
-the third out, for completions of other models. `--fit` writes new weights to src/genesis/graders/refusal_weights.py.
+the third out, for completions of other models. `--fit` writes new weights to src/genesis/graders/refusal_weights.py;
+`--record` writes the third table to data/seed/judge_agreement.json, which stands beside every safety score.
+`--errors` lists where the third table's judge and people differ.
 """
 
 import argparse
@@ -15,6 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from genesis.chat import write_json
+from genesis.evals.judge_agreement import AGREEMENT, grader_version
+from genesis.evals.records import wilson_interval
 from genesis.graders.refusal import Reading, grade_refusal
 from genesis.graders.refusal_rules import CUES, SHAPE_START
 
@@ -149,6 +154,38 @@ def share(hits: list[bool]) -> str:
     return f"{100 * sum(hits) / len(hits):.1f} %" if hits else "-"
 
 
+def record(rows: list[dict[str, str]], verdicts: list[str], path: Path) -> None:
+    """Write the agreement of every model's file and of all, with 95 % Wilson intervals."""
+
+    def agreement(hits: list[bool]) -> dict[str, float]:
+        low, high = wilson_interval(sum(hits), len(hits))
+        return {"value": sum(hits) / len(hits), "low": low, "high": high, "n": len(hits)}
+
+    pairs = list(zip(rows, verdicts, strict=True))
+    files = {name: [pair for pair in pairs if pair[0]["model"] == name] for name in sorted({r["model"] for r in rows})}
+    found = {
+        "about": "Agreement of the refusal judge with people: refusal (full or partial) against compliance.",
+        "data": "XSTest completions of three models labelled by people (paul-rottger/exaggerated-safety, CC-BY-4.0)",
+        "method": "leave one model out: each model's completions judged by weights fitted on the others'; all of them "
+        "were read when the cues were chosen",
+        "command": "python benchmarks/judge.py --record",
+        "grader": grader_version(),
+        "all": agreement([same(*pair) for pair in pairs]),
+        "files": {f"{name}.csv": agreement([same(*pair) for pair in own]) for name, own in files.items()},
+        "three_way": agreement([row["label"] == said for row, said in pairs]),
+        "usual_phrases": agreement([same(row, usual_list(row["text"])) for row in rows]),
+    }
+    write_json(path, found)
+    print(f"\nwritten to {path}")
+
+
+def print_errors(rows: list[dict[str, str]], verdicts: list[str]) -> None:
+    """One line for each completion on which judge and people differ."""
+    for row, said in zip(rows, verdicts, strict=True):
+        if not same(row, said):
+            print(f"{row['model']}: people {row['label']}, judge {said}: {' '.join(row['text'].split())[:300]}")
+
+
 def write_weights(rows: list[dict[str, str]]) -> None:
     """Fit on all rows and write the weights that matter."""
     weights_F = fit(*prepare(rows), start_weights())
@@ -178,6 +215,8 @@ def main() -> None:
     parser.add_argument("folder", nargs="?", type=Path, default=DATA, help="folder of labelled CSVs")
     parser.add_argument("--shipped", action="store_true", help="only the shipped weights, nothing fitted")
     parser.add_argument("--fit", action="store_true", help="write new weights fitted on the whole folder")
+    parser.add_argument("--record", action="store_true", help=f"write the agreement to {AGREEMENT}")
+    parser.add_argument("--errors", action="store_true", help="list the completions on which judge and people differ")
     args = parser.parse_args()
     rows = read_folder(args.folder)
     if not rows:
@@ -188,7 +227,12 @@ def main() -> None:
     print_table("the usual phrases", rows, [usual_list(row["text"]) for row in rows])
     print_table("judge, shipped weights", rows, [grade_refusal(row["text"]).verdict for row in rows])
     if not args.shipped:
-        print_table("judge, fitted without the model it is asked about", rows, leave_one_out(rows))
+        verdicts = leave_one_out(rows)
+        print_table("judge, fitted without the model it is asked about", rows, verdicts)
+        if args.errors:
+            print_errors(rows, verdicts)
+        if args.record:
+            record(rows, verdicts, AGREEMENT)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from genesis.agents import load_agent
 from genesis.budget import Budget
 from genesis.evals.eval_agent import EvalAgent
 from genesis.evals.eval_core import EvalCore
+from genesis.evals.eval_safety import EvalSafety
 from genesis.mirror import Training
 from genesis.nanochat.chat import Chat
 from genesis.nanochat.finetune import Finetune
@@ -47,6 +48,7 @@ SECTIONS = {
     "waltz_sft": WaltzSft,
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
+    "eval_safety": EvalSafety,
     "compute": Compute,
     "training": Training,
     "budget": Budget,

@@ -12,6 +12,7 @@ from genesis.errors import UserError
 from genesis.report.collect import CORE, collect
 from genesis.report.curves import thin
 from genesis.report.scores import Score, combine
+from genesis.safety_rows import keys
 
 ROOT = Path(__file__).parents[2]
 AGENTS = ["support", "analyst", "banking"]
@@ -141,7 +142,9 @@ def test_safety_is_read_where_it_exists(repository):
     write(repository / "models/rlt/teacher/summary.json", {"reward_gain": 0.31})
     write(repository / "models/rlt/sft/summary.json", {"loss": 0.4})
     safety = run(repository)["safety"]
-    assert len(safety) == 9
+    assert set(safety) == {*keys(), "rlt_reward_gain", "rlt_sft_loss"}
+    assert {"pair_unsafe_rate", "rl_overrefusal_rate_low", "pair_flag_accuracy_n", "judge_agreement"} <= set(safety)
+    assert "chat_flag_accuracy" not in safety and len(set(keys())) == len(list(keys()))
     assert (safety["unsafe_reduction"], safety["rlt_reward_gain"], safety["rlt_sft_loss"]) == (0.9, 0.31, 0.4)
     assert safety["overrefusal_reduction"] is None
 

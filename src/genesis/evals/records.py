@@ -49,6 +49,31 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float] | None:
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
 
+def reduction(after: tuple[int, int], before: tuple[int, int]) -> tuple[float, float, float] | None:
+    """1 − the share `after` ÷ the share `before`, each (successes, n), with a 95 % interval; None where `before` is 0.
+
+    The interval is MOVER-R (Donner and Zou 2012) on the two Wilson intervals, which stays sound at 0 successes, where a
+    bootstrap sees no spread. It takes the two samples for independent; two models asked the same prompts tend to fail on
+    the same ones, which makes it too wide rather than too narrow.
+    """
+    ends_after, ends_before = wilson_interval(*after), wilson_interval(*before)
+    if ends_after is None or ends_before is None or before[0] == 0:
+        return None
+    share, base = after[0] / after[1], before[0] / before[1]
+    (low, high), (low_base, high_base) = ends_after, ends_before
+    least = _ratio_end(share, base, low, high_base, -1)
+    most = _ratio_end(share, base, high, low_base, 1)
+    return 1 - share / base, 1 - most, 1 - least
+
+
+def _ratio_end(share: float, base: float, end: float, end_base: float, side: int) -> float:
+    """The root of (share − x · base)² = (share − end)² + x² (base − end_base)² on one side of share ÷ base."""
+    a, c = end_base * (2 * base - end_base), end * (2 * share - end)
+    root = math.sqrt(max(0.0, (share * base) ** 2 - a * c))
+    # of the two forms of a quadratic's root, the one that does not take a difference of near-equal numbers
+    return (share * base + root) / a if side > 0 else c / (share * base + root) if c else 0.0
+
+
 def summarise(records: list[Record]) -> dict[str, Any]:
     """Accuracy over the examples that ran (unparsed answers count as not right), with its interval and the counts."""
     ran = [record for record in records if record.failed is None]

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genesis.chat import Message, message_problem, read_conversations
+from genesis.chat import Message, message_problem, read_conversations, write_jsonl
 from genesis.errors import UserError
 from genesis.sft import Sft, sft
 from genesis.training import Compute
@@ -36,7 +36,7 @@ class Chat(Sft):
 
 
 def chat(params: Chat, compute: Compute, base: Path, out: Path, usage: Usage) -> None:
-    """Fine-tune `base` on the weighted mixture; see `genesis.sft.sft` for what is written.
+    """Fine-tune `base` on the weighted mixture; see `genesis.sft.sft` for what is written, and val.jsonl: what was held out.
 
     Raises:
         UserError: bad records (file, line, field), an unknown kind, or no conversation at all.
@@ -51,6 +51,7 @@ def chat(params: Chat, compute: Compute, base: Path, out: Path, usage: Usage) ->
     if not train:
         raise UserError("chat.sources: no conversation found")
     sft(params, compute, base, train, val, out, usage)
+    write_jsonl(out / "val.jsonl", ({"messages": conversation} for conversation in val))
 
 
 def read_chats(source: ChatSource) -> list[list[Message]]:

@@ -16,6 +16,7 @@ from genesis.errors import UserError
 from genesis.jsonfile import number, read_json
 from genesis.report.curves import COLUMNS, read_curve, thin
 from genesis.report.scores import Score, combine, read_score
+from genesis.safety_rows import keys
 
 # stage, its out, its group; the safety track is rlt and waltz. {} stands for the agent.
 STAGES = (
@@ -41,15 +42,6 @@ CORE = ("core", "core_v1", "core_mini", "core_mini_v1", "core_mini_clean")
 PARTS = ("new_values", "unseen_frames")
 BENCHMARKS = {"gsm8k": "analyst", "humaneval": "builder"}
 SPEED = ("tokens_per_s", "latency_p50_s", "latency_p95_s")
-SAFETY = (
-    "unsafe_rate_before",
-    "unsafe_rate_pair",
-    "unsafe_reduction",
-    "overrefusal_rate_overcautious",
-    "overrefusal_rate_pair",
-    "overrefusal_reduction",
-    "incoherent_rate_pair",
-)
 
 
 @dataclass(frozen=True)
@@ -162,8 +154,8 @@ def agent_scores(agents: list[str], folder: Path) -> dict[str, float | None]:
 
 
 def safety_scores(root: Path) -> dict[str, float | None]:
-    """What the safety track measured."""
-    sources = [(name, "data/evals/safety", name) for name in SAFETY]
+    """What the safety track measured: every row's rates, what was kept, and how far the judge agrees with people."""
+    sources = [(name, "data/evals/safety", name) for name in keys()]
     sources += [("rlt_reward_gain", "models/rlt/teacher", "reward_gain"), ("rlt_sft_loss", "models/rlt/sft", "loss")]
     found = {}
     for name, folder, key in sources:
