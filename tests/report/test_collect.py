@@ -132,7 +132,7 @@ def test_the_keys_do_not_depend_on_what_was_measured(repository):
         if name != "usage":
             assert {value for key, value in values.items() if key != "agents_measured"} == {None}
     assert (repository / "metrics/curves.csv").read_text().splitlines() == [
-        "stage,item,step,tokens,loss,bpb,reward,r_ss,r_kl"
+        "stage,item,step,tokens,loss,bpb,reward,r_ss,r_kl,format,malformed,copied"
     ]
 
 
