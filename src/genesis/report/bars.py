@@ -7,10 +7,9 @@ import altair as alt
 from genesis.report import figures as f
 from genesis.report.facts import Facts
 from genesis.report.money import roi_basis
-from genesis.report.theme import HEIGHT, ROW, Palette
+from genesis.report.theme import HEIGHT, PERCENT, ROW, Palette
 
 DOLLARS = "format(abs(datum.value), abs(datum.value) < 1 && datum.value != 0 ? '.2~g' : '~s')"
-PERCENT = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1], title=None)
 
 
 def agents(facts: Facts, part: str, colours: Palette) -> alt.LayerChart | None:
@@ -43,34 +42,6 @@ def agents(facts: Facts, part: str, colours: Palette) -> alt.LayerChart | None:
     )
     spread = base.mark_rule(color=colours.ink, strokeWidth=1, opacity=0.75).encode(x=alt.X("low:Q"), x2="high:Q")
     return alt.layer(bars, spread).properties(height=ROW * len({row["agent"] for row in rows}))
-
-
-def safety(facts: Facts, colours: Palette) -> alt.LayerChart | None:
-    """Unsafe and over-refusal rates: the baseline of each, and the trained pair."""
-    pairs = {
-        "unsafe answers": ("unsafe_rate_before", "unsafe_rate_pair"),
-        "over-refusals": ("overrefusal_rate_overcautious", "overrefusal_rate_pair"),
-    }
-    rows = [
-        {"rate": rate, "model": model, "value": facts.safety[key]}
-        for rate, keys in pairs.items()
-        for model, key in zip(("baseline", "trained pair"), keys, strict=True)
-        if facts.safety.get(key) is not None
-    ]
-    if not rows:
-        return None
-    colour = alt.Scale(domain=["baseline", "trained pair"], range=[colours.soft, colours.accent])
-    base = alt.Chart(alt.InlineData(values=rows)).encode(
-        y=alt.Y("rate:N", title=None, sort=list(pairs), axis=alt.Axis(grid=False)),
-        yOffset=alt.YOffset("model:N", scale=alt.Scale(domain=colour.domain)),
-        x=alt.X("value:Q", scale=alt.Scale(domain=[0, 1]), axis=PERCENT),
-        tooltip=["rate:N", "model:N", alt.Tooltip("value:Q", format=".1%")],
-    )
-    bars = base.mark_bar(height={"band": 0.86}, cornerRadiusEnd=2).encode(
-        color=alt.Color("model:N", title=None, scale=colour)
-    )
-    text = base.mark_text(align="left", dx=4, color=colours.ink).encode(text=alt.Text("value:Q", format=".1%"))
-    return alt.layer(bars, text).properties(height=2 * ROW * len({row["rate"] for row in rows}))
 
 
 def waterfall(facts: Facts, colours: Palette) -> alt.LayerChart | None:

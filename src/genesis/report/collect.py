@@ -15,6 +15,7 @@ from genesis.chat import write_json
 from genesis.errors import UserError
 from genesis.jsonfile import number, read_json
 from genesis.report.curves import COLUMNS, read_curve, thin
+from genesis.report.plots import write_plots
 from genesis.report.scores import Score, combine, read_score
 from genesis.safety_rows import keys
 
@@ -60,7 +61,7 @@ class Place:
 
 
 def collect(agents: list[str], tasks: list[str], root: Path, out: Path) -> None:
-    """Write loss.json, core.json, agents.json, safety.json, usage.json and curves.csv.
+    """Write loss.json, core.json, agents.json, safety.json, usage.json, curves.csv and plots/.
 
     Args:
         agents: whose results are looked for.
@@ -72,16 +73,18 @@ def collect(agents: list[str], tasks: list[str], root: Path, out: Path) -> None:
         UserError: a file that exists is damaged; names it.
     """
     where = places(agents, root)
+    scores, safety = agent_scores(agents, root / "data/evals/agents"), safety_scores(root)
     write_json(out / "loss.json", losses(agents, root))
     write_json(out / "core.json", core_scores(tasks, root / "data/evals/core/summary.json"))
-    write_json(out / "agents.json", agent_scores(agents, root / "data/evals/agents"))
-    write_json(out / "safety.json", safety_scores(root))
+    write_json(out / "agents.json", scores)
+    write_json(out / "safety.json", safety)
     write_json(out / "usage.json", {place.name: usage_row(place) for place in where})
+    rows = [row for place in where for row in curves(place)]
     with (out / "curves.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["stage", "item", "step", *COLUMNS], lineterminator="\n")
         writer.writeheader()
-        for place in where:
-            writer.writerows(curves(place))
+        writer.writerows(rows)
+    write_plots(rows, scores, agents, safety, out / "plots")
 
 
 def places(agents: list[str], root: Path) -> list[Place]:

@@ -8,7 +8,7 @@ from typing import Any
 from genesis.chat import read_lines
 from genesis.errors import UserError
 
-COLUMNS = ("tokens", "loss", "bpb", "reward", "r_ss", "r_kl")
+COLUMNS = ("tokens", "loss", "bpb", "reward", "r_ss", "r_kl", "format", "malformed", "copied")
 MOST_POINTS = 200
 
 

@@ -17,7 +17,6 @@ from genesis.report.scores import Score, read_score
 PARTS = {"new_values": "new values", "unseen_frames": "unseen frames", "scenarios": "scenarios"}
 BENCHMARKS = {"final_answer": "GSM8K", "unit_tests": "HumanEval"}  # by grader
 SAMPLES = 2  # right and wrong answers shown of each agent
-SAFETY_SAMPLES = 6
 LONGEST = 600
 
 Rows = list[dict[str, Any]]
@@ -25,7 +24,10 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Sample:
-    """One answer; `note` says what was expected or what the grader saw; `right` is None where it could not read it."""
+    """One answer; `note` says what was expected or what the grader saw; `right` is None where it could not read it.
+
+    `unsafe` marks a prompt that asks for harm: the page shows neither it nor its answer until asked to.
+    """
 
     id: str
     part: str
@@ -33,6 +35,7 @@ class Sample:
     output: str
     note: str
     right: bool | None
+    unsafe: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,11 @@ class Facts:
         before, after: each agent's scores by part; an agent or part that was not measured is absent.
         core_results: by task, as the evaluation wrote them.
         samples: each agent's answers; safety_samples: by the folder of their records.
-        quality: data/agents/<agent>/quality.json of each agent that has one; corpus: statistics.json or None.
-        outs: path and hash of each out in dvc.lock but the report's own; `lock` and `params` are digests of theirs.
+        quality: data/agents/<agent>/quality.json of each agent that has one.
+        safety_quality, corpus: data/safety/quality.json and the corpus's statistics.json, or None.
+        outs: path and hash of each out in dvc.lock but the report's own.
+        lock, code, data, params: digests of all outs, of our code and of the data that the stages read as dvc.lock has
+            them, and of params.yaml; None without a dvc.lock.
         pins: requirements.txt, by package.
         commit: as the caller gave it.
     """
@@ -71,9 +77,12 @@ class Facts:
     samples: dict[str, list[Sample]]
     safety_samples: dict[str, list[Sample]]
     quality: dict[str, dict[str, Any]]
+    safety_quality: dict[str, Any] | None
     corpus: dict[str, Any] | None
     outs: dict[str, str]
     lock: str | None
+    code: str | None
+    data: str | None
     params: str
     pins: dict[str, str]
     commit: str | None
@@ -89,7 +98,8 @@ def read_facts(root: Path, commit: str | None = None) -> Facts:
     names = agent_names(root / "params.yaml")
     summaries = {name: _optional(evals / "agents" / name / "summary.json") for name in names}
     quality = {name: _optional(root / "data/agents" / name / "quality.json") for name in names}
-    outs = _outs(root / "dvc.lock")
+    lock = read_yaml(root / "dvc.lock").get("stages", {}) if (root / "dvc.lock").is_file() else {}
+    outs = _hashes(lock, "outs")
     whole = {name: read_json(metrics / f"{name}.json") for name in ("loss", "core", "agents", "safety", "cost")}
     return Facts(
         names=names,
@@ -104,9 +114,12 @@ def read_facts(root: Path, commit: str | None = None) -> Facts:
         samples={name: _agent_samples(evals / "agents" / name / "records.jsonl") for name in names},
         safety_samples=_safety_samples(evals / "safety"),
         quality={name: found for name, found in quality.items() if found},
+        safety_quality=_optional(root / "data/safety/quality.json"),
         corpus=_optional(root / "data/corpus/statistics.json"),
         outs=outs,
-        lock=_digest("\n".join(f"{path} {mark}" for path, mark in outs.items()).encode()) if outs else None,
+        lock=_digest_of(outs),
+        code=_digest_of(_hashes(lock, "deps", ("src/", "stages/"))),
+        data=_digest_of(_hashes(lock, "deps", ("data/seed/", "data/raw/", "data/review"))),
         params=_digest((root / "params.yaml").read_bytes()),
         pins=_pins(root / "requirements.txt"),
         commit=commit,
@@ -155,12 +168,13 @@ def _agent_samples(path: Path) -> list[Sample]:
 
 
 def _safety_samples(folder: Path) -> dict[str, list[Sample]]:
+    """Of each model the first right and wrong answers to unsafe prompts and to the others, by its folder."""
     found = {}
     for path in sorted(folder.rglob("records.jsonl")):
         rows = [_sample(path, number, row) for number, row in read_jsonl(path) if not row.get("failed")]
-        right = [sample for sample in rows if sample.right is True][: SAFETY_SAMPLES // 2]
-        wrong = [sample for sample in rows if sample.right is not True][: SAFETY_SAMPLES - len(right)]
-        found[str(path.parent.relative_to(folder.parent))] = [*right, *wrong]
+        kinds = [(unsafe, right) for unsafe in (True, False) for right in (True, False)]
+        chosen = [next((row for row in rows if (row.unsafe, row.right is True) == kind), None) for kind in kinds]
+        found[str(path.parent.relative_to(folder))] = [row for row in chosen if row]
     return found
 
 
@@ -171,7 +185,8 @@ def _sample(path: Path, number: int, row: dict[str, Any]) -> Sample:
         note = f"expected: {meta['gold']}" if "gold" in meta else f"{grader}: {meta.get('detail', '')}".rstrip(": ")
         prompt = meta.get("prompt") or meta.get("question") or meta.get("task_id")
         output = _short(row["output"])
-        return Sample(str(row["id"]), PARTS.get(part, str(part)), _short(prompt), output, _short(note), row["verdict"])
+        part, unsafe = PARTS.get(part, str(part)), part == "unsafe"
+        return Sample(str(row["id"]), part, _short(prompt), output, _short(note), row["verdict"], unsafe)
     except (KeyError, AttributeError) as error:
         raise UserError(f"{path}:{number}: not a record as evaluations write it ({error!r})") from error
 
@@ -181,16 +196,19 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def _outs(path: Path) -> dict[str, str]:
-    """Path and hash of what the stages made; the report's own would change with every report."""
-    stages = read_yaml(path).get("stages", {}) if path.is_file() else {}
+def _hashes(stages: dict[str, Any], kind: str, under: tuple[str, ...] = ("",)) -> dict[str, str]:
+    """Path and hash of the stages' deps or outs; the report's own would change with every report."""
     found = {
-        str(out["path"]): str(out.get("md5", ""))
+        str(entry["path"]): str(entry.get("md5", ""))
         for name, stage in stages.items()
         if name != "report"
-        for out in stage.get("outs", [])
+        for entry in stage.get(kind, [])
     }
-    return dict(sorted(found.items()))
+    return {path: found[path] for path in sorted(found) if path.startswith(under)}
+
+
+def _digest_of(hashes: dict[str, str]) -> str | None:
+    return _digest("\n".join(f"{path} {mark}" for path, mark in hashes.items()).encode()) if hashes else None
 
 
 def _pins(path: Path) -> dict[str, str]:

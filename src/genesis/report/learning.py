@@ -7,6 +7,9 @@ import altair as alt
 from genesis.report.facts import Facts
 from genesis.report.theme import HEIGHT, Palette
 
+WARM_UPS = ("student", "rlt_sft", "waltz_sft")
+TERMS = {"reward": "reward", "r_ss": "solution term", "r_kl": "explanation term", "format": "format term"}
+
 
 def curve(facts: Facts, stage: str, column: str, title: str, colours: Palette) -> alt.LayerChart | None:
     """One stage's curve over its steps; the points answer to the pointer."""
@@ -44,23 +47,43 @@ def fleet(facts: Facts, stage: str, column: str, title: str, colours: Palette) -
     return alt.layer(line, points, name.transform_filter(hover)).properties(height=HEIGHT)
 
 
+def several(facts: Facts, stages: tuple[str, ...], column: str, title: str, colours: Palette) -> alt.LayerChart | None:
+    """A line for each stage, or part of one, in a colour of its own; the points answer to the pointer."""
+    rows = [
+        {"line": " ".join(filter(None, (stage, row["item"]))), **row}
+        for stage in stages
+        for row in _rows(facts, stage, column)
+    ]
+    return _coloured(rows, "line", column, title, colours)
+
+
 def terms(facts: Facts, stage: str, colours: Palette) -> alt.LayerChart | None:
     """The reward and its terms over the steps."""
-    names = {"reward": "reward", "r_ss": "solution term", "r_kl": "explanation term"}
     rows = [
         {"step": row["step"], "term": label, "value": row[name]}
         for row in facts.curves
         if row["stage"] == stage
-        for name, label in names.items()
+        for name, label in TERMS.items()
         if row[name] is not None
     ]
+    return _coloured(rows, "term", "value", "reward", colours)
+
+
+def _coloured(rows: list[dict[str, Any]], by: str, column: str, title: str, colours: Palette) -> alt.LayerChart | None:
     if not rows:
         return None
+    names = list(dict.fromkeys(row[by] for row in rows))
+    series = [colours.series[index % len(colours.series)] for index in range(len(names))]
+    dashes = [[1, 0] if index < len(colours.series) else [4, 3] for index in range(len(names))]
+    base = _base(rows, column, title).encode(
+        color=alt.Color(
+            f"{by}:N", scale=alt.Scale(domain=names, range=series), title=None, legend=alt.Legend(columns=3)
+        ),
+    )
+    dash = alt.StrokeDash(f"{by}:N", scale=alt.Scale(domain=names, range=dashes), title=None)
     hover = alt.selection_point(nearest=True, on="pointerover", fields=["step"], empty=False)
-    colour = alt.Color("term:N", scale=alt.Scale(domain=list(names.values()), range=list(colours.series)), title=None)
-    base = _base(rows, "value", "reward").encode(color=colour)
-    points = [_points(base, hover, "value", None, "term")] if colours.hover else []
-    return alt.layer(base.mark_line(strokeWidth=2), *points).properties(height=HEIGHT)
+    points = [_points(base, hover, column, None, by)] if colours.hover else []
+    return alt.layer(base.mark_line(strokeWidth=2).encode(strokeDash=dash), *points).properties(height=HEIGHT)
 
 
 def _rows(facts: Facts, stage: str, column: str) -> list[dict[str, Any]]:

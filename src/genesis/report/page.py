@@ -5,6 +5,7 @@ gives one.
 """
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from genesis.report import dag, money, tables
+from genesis.report import dag, money, safety, tables
 from genesis.report import figures as f
 from genesis.report.charts import all_charts
 from genesis.report.facts import Facts, read_facts
@@ -75,7 +76,11 @@ def context(facts: Facts) -> dict[str, Any]:
         "gates": tables.gates(facts),
         "stages": tables.stages(facts),
         "agents": tables.agents(facts),
-        "safety": tables.safety(facts),
+        "safety": safety.measures(facts),
+        "safety_measured": safety.measured(facts),
+        "safety_models": safety.models(facts),
+        "safety_feedback": safety.feedback(facts),
+        "safety_quality": safety.quality(facts),
         "core": tables.core(facts),
         "quality": tables.quality(facts),
         "corpus": tables.corpus(facts),
@@ -116,8 +121,14 @@ def draw(specs: dict[str, dict[str, Any]], folder: Path) -> list[str]:
     for name, spec in specs.items():
         spec = {**spec, "width": PICTURE_WIDTH, "background": "#ffffff", "padding": 12}
         spec["config"] = {**spec["config"], "font": "Liberation Sans, Arial, Helvetica, sans-serif"}
-        (folder / f"{name}.svg").write_text(vl_convert.vegalite_to_svg(json.dumps(spec)), encoding="utf-8")
+        (folder / f"{name}.svg").write_text(_renumbered(vl_convert.vegalite_to_svg(json.dumps(spec))), encoding="utf-8")
     return list(specs)
+
+
+def _renumbered(svg: str) -> str:
+    """Clip paths counted from 1: the library goes on counting from one picture to the next."""
+    numbers: dict[str, int] = {}
+    return re.sub(r"\bclip(\d+)", lambda match: f"clip{numbers.setdefault(match[1], len(numbers) + 1)}", svg)
 
 
 def write(path: Path, template: str, values: dict[str, Any]) -> None:

@@ -6,7 +6,6 @@ from typing import Any
 from genesis.report import figures as f
 from genesis.report.facts import Facts
 
-PLAIN = ("rlt_sft_loss",)  # the safety figures that are no shares
 VERDICTS = {"not met": "unmet", "met": "met", "not measured": "unknown"}
 SIGNS = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
 
@@ -111,15 +110,6 @@ def stages(facts: Facts) -> Table:
     return Table([(name, "") for name in names], rows)
 
 
-def safety(facts: Facts) -> Table:
-    """The numbers of metrics/safety.json."""
-    rows = []
-    for name, value in facts.safety.items():
-        text = f.decimal(value) if name in PLAIN else f.share(value)
-        rows.append([cell(name.replace("_", " ").replace("rlt", "RLT").replace("sft", "warm-up")), cell(text)])
-    return Table([("Measure", ""), ("Value", "measured")], rows)
-
-
 def core(facts: Facts) -> Table:
     """Every task of the bundle that was run."""
     rows = []
@@ -179,9 +169,11 @@ def environment(facts: Facts) -> Table:
         ("Python", (facts.corpus or {}).get("python_version") or f.UNKNOWN),
         *((name, facts.pins[name]) for name in ("torch", "transformers", "trl", "dvc") if name in facts.pins),
         ("params.yaml, SHA-256", facts.params),
-        ("All outs of dvc.lock, SHA-256", facts.lock or f.UNKNOWN),
+        ("Code of all stages (dvc.lock), SHA-256", facts.code or f.UNKNOWN),
+        ("Seed and raw data (dvc.lock), SHA-256", facts.data or f.UNKNOWN),
+        ("All outs (dvc.lock), SHA-256", facts.lock or f.UNKNOWN),
     ]
-    rows += [("Commit", facts.commit)] if facts.commit else []
+    rows += [("Commit of this page", facts.commit)] if facts.commit else []
     return Table([("", ""), ("", "")], [[cell(name), cell(text)] for name, text in rows], texts=frozenset({0, 1}))
 
 

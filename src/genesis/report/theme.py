@@ -12,6 +12,7 @@ import altair as alt
 HEIGHT, ROW = 220, 26  # of a curve chart; of one row of bars; in CSS pixels
 FIT = alt.AutoSizeParams(type="fit-x", contains="padding")
 PADDING = {"left": 2, "right": 8, "top": 6, "bottom": 2}
+PERCENT = alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1], title=None)
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
@@ -34,7 +35,7 @@ PAGE = Palette(
     grid="var(--line)",
     soft="var(--soft)",
     accent="var(--accent)",
-    series=("var(--s1)", "var(--s2)", "var(--s3)"),
+    series=tuple(f"var(--s{number})" for number in range(1, 6)),
     hover=True,
 )
 PRINT = Palette(
@@ -43,7 +44,7 @@ PRINT = Palette(
     grid="#e3e7ec",
     soft="#b9c3cf",
     accent="#2f6db3",
-    series=("#2f6db3", "#b8642a", "#3f8a63"),
+    series=("#2f6db3", "#b8642a", "#3f8a63", "#8a5aa8", "#9a7d1e"),
     hover=False,
 )
 
