@@ -236,9 +236,12 @@ def test_a_missing_base_repository_or_metrics_is_told(repository, tmp_path_facto
 
 
 def test_a_base_without_metrics_has_nothing_to_compare(repository):
-    repository.git("checkout", "-q", "--orphan", "bare")
-    repository.git("rm", "-rq", "--cached", "metrics")
+    repository.git("rm", "-rq", "metrics")
     repository.commit()
+    repository.git("branch", "bare")
+    for name in BASE:
+        repository.metrics(name)
+    repository.gate(0.6, "not met")
     text = comment(repository.root, "bare")
     assert "Nothing changed" not in text and "## ⚪ First metrics: the base has none" in text
     assert "mean_held_out" not in text and "**0 of 1 met**" in text
