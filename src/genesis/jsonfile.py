@@ -16,15 +16,28 @@ def read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UserError(f"{path}: no such file; `dvc repro` makes it")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path}:{error.lineno}: not JSON ({error.msg}); run the stage that writes it again") from error
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 ({error.reason}); run the stage that writes it again") from error
+    return parse_json(path, text)
+
+
+def parse_json(where: Path | str, text: str) -> dict[str, Any]:
+    """A strict JSON object from its text; `where` names the file in errors.
+
+    Raises:
+        UserError: not JSON (with the line), a value that is not finite, or no object.
+    """
+    try:
+        values = json.loads(text, parse_constant=_refuse)
+    except json.JSONDecodeError as error:
+        raise UserError(
+            f"{where}:{error.lineno}: not JSON ({error.msg}); run the stage that writes it again"
+        ) from error
     except ValueError as error:
-        raise UserError(f"{path}: {error}; expected strict JSON, where a value that is not finite is null") from error
+        raise UserError(f"{where}: {error}; expected strict JSON, where a value that is not finite is null") from error
     if not isinstance(values, dict):
-        raise UserError(f"{path}: expected a JSON object, found {type(values).__name__}")
+        raise UserError(f"{where}: expected a JSON object, found {type(values).__name__}")
     return values
 
 

@@ -3,8 +3,6 @@
 import argparse
 from pathlib import Path
 
-from genesis.errors import UserError
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
@@ -18,11 +16,6 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         UserError: an override or a file in conf/ that Hydra refuses.
     """
-    from dvc.utils.hydra import compose_and_dump
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
+    from genesis.report.pull_request.drift import compose
 
-    try:
-        compose_and_dump(args.out, str(Path("conf").resolve()), None, "config", "", args.overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(f"conf/: {str(error).strip().splitlines()[0]}") from error
+    compose(Path(), args.out, args.overrides)
