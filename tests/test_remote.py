@@ -16,9 +16,9 @@ from imports import ROOT
 pytestmark = pytest.mark.slow
 TINY = [
     "profile=smoke", "agents=[support]", "tokenizer.vocab_size=300", "pretrain.steps=4", "pretrain.eval_every=4",
-    "pretrain.batch_tokens=1024", "pretrain.rows=8", "+chat.max_steps=2",
+    "pretrain.batch_tokens=1024", "pretrain.rows=8",
 ]  # fmt: skip
-STAGES = ("corpus", "tokenizer", "pretrain", "chat", "collect")
+STAGES = ("corpus", "tokenizer", "pretrain", "collect")
 
 
 @pytest.fixture(scope="module")
