@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from genesis.launch import launch
 from genesis.nanochat.chat import Chat, chat
 from genesis.params import load_params
 from genesis.training import Compute
@@ -10,8 +11,10 @@ from genesis.usage import measured
 out = Path("models/chat")
 base = Path("models/base/model")
 params = load_params(Chat, "chat")
+compute = load_params(Compute, "compute")
+launch(compute.processes, compute.accelerate)
 
 with measured(
     "chat", None, out, params, [base, *(Path(s.path) for s in params.sources if s.kind == "folder")]
 ) as usage:
-    chat(params, load_params(Compute, "compute"), base, out, usage)
+    chat(params, compute, base, out, usage)

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from genesis.agents import load_agent
+from genesis.launch import launch
 from genesis.nanochat.finetune import Finetune, finetune
 from genesis.params import load_params
 from genesis.training import Compute
@@ -13,6 +14,8 @@ name = sys.argv[1]
 out = Path("models/agents") / name
 data = Path("data/agents") / name
 params = load_params(Finetune, "finetune", **load_agent(name).finetune)
+compute = load_params(Compute, "compute")
+launch(compute.processes, compute.accelerate)
 
 with measured("finetune", name, out, params, [Path(params.start), data / "train.jsonl", data / "val.jsonl"]) as usage:
-    finetune(params, load_params(Compute, "compute"), data, out, usage)
+    finetune(params, compute, data, out, usage)

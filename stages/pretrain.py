@@ -1,7 +1,8 @@
-"""Pretrain the shared base: python stages/pretrain.py (several GPUs: accelerate launch stages/pretrain.py)."""
+"""Pretrain the shared base: python stages/pretrain.py (several GPUs: compute.processes)."""
 
 from pathlib import Path
 
+from genesis.launch import launch
 from genesis.nanochat.pretrain import Pretrain, pretrain
 from genesis.params import load_params
 from genesis.training import Compute
@@ -11,6 +12,8 @@ out = Path("models/base")
 corpus = Path("data/corpus")
 tokenizer = Path("models/tokenizer/model")
 params = load_params(Pretrain, "pretrain")
+compute = load_params(Compute, "compute")
+launch(compute.processes)
 
 with measured("pretrain", None, out, params, [corpus / "train", corpus / "val", tokenizer]) as usage:
-    pretrain(params, load_params(Compute, "compute"), corpus, tokenizer, out, usage)
+    pretrain(params, compute, corpus, tokenizer, out, usage)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from genesis.launch import launch
 from genesis.params import load_params
 from genesis.rlt.settings import Rlt
 from genesis.rlt.sft import RltSft, rlt_sft
@@ -12,6 +13,8 @@ out = Path("models/rlt/sft")
 data = Path("data/safety")
 params, rlt = load_params(RltSft, "rlt_sft"), load_params(Rlt, "rlt")
 deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl"]
+compute = load_params(Compute, "compute")
+launch(compute.processes, compute.accelerate)
 
 with measured("rlt_sft", None, out, [params, rlt], deps) as usage:
-    rlt_sft(params, rlt, load_params(Compute, "compute"), data, out, usage)
+    rlt_sft(params, rlt, compute, data, out, usage)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from genesis.launch import launch
 from genesis.params import load_params
 from genesis.rlt.settings import Rlt
 from genesis.rlt.student import Student, student
@@ -12,6 +13,8 @@ out = Path("models/rlt/student")
 data = Path("data/safety")
 params, rlt = load_params(Student, "student"), load_params(Rlt, "rlt")
 deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl"]
+compute = load_params(Compute, "compute")
+launch(compute.processes, compute.accelerate)
 
 with measured("student", None, out, [params, rlt], deps) as usage:
-    student(params, rlt, load_params(Compute, "compute"), data, out, usage)
+    student(params, rlt, compute, data, out, usage)

@@ -1,4 +1,7 @@
-"""Samplers: conversations in, completions out; one interface for transformers, vLLM and OpenAI-compatible servers."""
+"""Samplers: conversations in, completions out; here with transformers, in samplers/ with vLLM and OpenAI-compatible servers.
+
+`genesis.samplers.spec.open_sampler` opens any of them by one word.
+"""
 
 import time
 from dataclasses import dataclass
@@ -81,14 +84,7 @@ class TransformersSampler:
 
     def encode(self, conversation: list[Message]) -> list[int]:
         """Token ids of the rendered conversation, ready for the assistant's next words."""
-        continues = conversation[-1]["role"] == "assistant"
-        return self.tokenizer.apply_chat_template(
-            conversation,
-            add_generation_prompt=not continues,
-            continue_final_message=continues,
-            tokenize=True,
-            return_dict=False,
-        )
+        return encode(self.tokenizer, conversation)
 
     def check_context(self, longest: int, max_tokens: int) -> None:
         """Refuse what the model's positions cannot hold.
@@ -154,3 +150,15 @@ class TransformersSampler:
         kept_T = row_T[: int(hits[0]) + 1] if finished else row_T
         text = self.tokenizer.decode(kept_T, skip_special_tokens=True)
         return Completion(text=text, tokens=len(kept_T), finished=finished, seconds=seconds)
+
+
+def encode(tokenizer, conversation: list[Message]) -> list[int]:
+    """Token ids of the rendered conversation, ready for the assistant's next words; a last assistant turn stays open."""
+    continues = conversation[-1]["role"] == "assistant"
+    return tokenizer.apply_chat_template(
+        conversation,
+        add_generation_prompt=not continues,
+        continue_final_message=continues,
+        tokenize=True,
+        return_dict=False,
+    )

@@ -96,7 +96,9 @@ def sft(
             """Sum of the labelled tokens' losses over their count, as TRL defines it."""
             outputs = model(**inputs, use_cache=False, completion_loss=True)
             count = outputs["labelled"] if num_items_in_batch is None else num_items_in_batch
-            self._total_train_tokens += _tokens(inputs) if model.training else 0
+            if model.training:
+                mine = torch.tensor(_tokens(inputs), device=self.accelerator.device)
+                self._total_train_tokens += int(self.accelerator.reduce(mine))
             self._metrics["train" if model.training else "eval"]["num_tokens"] = [self._total_train_tokens]
             return outputs["loss"] / count * (self.accelerator.num_processes if num_items_in_batch is not None else 1)
 
@@ -160,6 +162,9 @@ def sft(
         trainer.data_collator = PromptDropout(trainer.data_collator, params.prompt_dropout, tokenizer)
     before = _loss(trainer, held_out)
     result = trainer.train(resume_from_checkpoint=resumed_from)
+    weights = trainer.accelerator.get_state_dict(
+        trainer.model
+    )  # whole on the first process, also where they are sharded
     model = trainer.accelerator.unwrap_model(trainer.model)
     summary = {
         "parameters": parameters,
@@ -173,7 +178,7 @@ def sft(
         "train_tokens": usage.attempt.tokens,
     }
     if trainer.is_world_process_zero():
-        model.save_pretrained(out / "model")
+        model.save_pretrained(out / "model", state_dict=weights)
         tokenizer.save_pretrained(out / "model")
         (out / "train.csv").write_bytes((usage.resume / "train.csv").read_bytes())
         keep(usage, out)

@@ -26,12 +26,16 @@ class Compute:
         compile: torch.compile the model.
         attention: transformers' attention implementation: sdpa, flash_attention_2, eager.
         checkpoint_s: seconds between resumable checkpoints.
+        processes: copies of a training stage that work together, one for each GPU (`genesis.launch`).
+        accelerate: a file of infra/accelerate/ that shards a model too large for one GPU over them; "" for none.
     """
 
     bf16: bool = False
     compile: bool = False
     attention: str = "sdpa"
     checkpoint_s: float = 60.0
+    processes: int = 1
+    accelerate: str = ""
 
 
 def flops_per_token(model, length: int) -> float:
@@ -138,7 +142,8 @@ class UsageCallback(TrainerCallback):
         self.per_token = per_token
         self.seen = 0
         self.columns = ["step", "tokens", *columns]
-        self.log = TrainLog(usage.resume / "train.csv", self.columns, resumed_step)
+        first = os.environ.get("RANK", "0") == "0"  # the Trainer logs in every process of a launch
+        self.log = TrainLog(usage.resume / "train.csv", self.columns, resumed_step) if first else None
         self.cap: str | None = None
 
     def on_step_end(self, args, state, control, **kwargs):
@@ -165,7 +170,8 @@ class UsageCallback(TrainerCallback):
         if "loss" in logs:
             check_loss(float(logs["loss"]), state.global_step, kept(self.usage.resume))
             row = {name: logs.get(name, "") for name in self.columns}
-            self.log.add(**{**row, "step": state.global_step, "tokens": tokens})
+            if self.log:
+                self.log.add(**{**row, "step": state.global_step, "tokens": tokens})
 
 
 class TimedCheckpoints(TrainerCallback):
