@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from genesis.launch import launch
 from genesis.params import load_params
 from genesis.rlt.rl import Rl, rlt_rl
 from genesis.rlt.settings import Rlt
@@ -12,6 +13,8 @@ out = Path("models/rlt/teacher")
 start, student, data = Path("models/rlt/sft/model"), Path("models/rlt/student/model"), Path("data/safety")
 params, rlt = load_params(Rl, "rl"), load_params(Rlt, "rlt")
 deps = [start, student, data / "train.jsonl", data / "val.jsonl"]
+compute = load_params(Compute, "compute")
+launch(compute.processes, compute.accelerate)
 
 with measured("rlt_rl", None, out, [params, rlt], deps) as usage:
-    rlt_rl(params, rlt, load_params(Compute, "compute"), start, student, data, out, usage)
+    rlt_rl(params, rlt, compute, start, student, data, out, usage)

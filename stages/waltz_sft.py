@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from genesis.launch import launch
 from genesis.params import load_params
 from genesis.training import Compute
 from genesis.usage import measured
@@ -12,6 +13,8 @@ data = Path("data/safety")
 traces = {name: Path("data/traces") / name / "traces.jsonl" for name in ("sft", "rl")}
 params = load_params(WaltzSft, "waltz_sft")
 deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl", *traces.values()]
+compute = load_params(Compute, "compute")
+launch(compute.processes, compute.accelerate)
 
 with measured("waltz_sft", None, out, params, deps) as usage:
-    waltz_sft(params, load_params(Compute, "compute"), data, traces, out, usage)
+    waltz_sft(params, compute, data, traces, out, usage)

@@ -1,26 +1,36 @@
-"""Run the pipeline, several agents at a time, and print the headline numbers: python -m genesis repro --jobs 2."""
+"""Run the pipeline, several stages side by side, and print the headline numbers: python -m genesis repro --jobs 2."""
 
 import argparse
 import os
 import subprocess
 import sys
 import time
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.agents import agent_names
 from genesis.usage import STOP, dvc_root
 
-SHARED = ["chat", "agent_sources"]
-OWN = ["agent_data", "finetune", "eval_agent"]
+SHARED = ("chat", "agent_sources")
+TAIL = ("collect", "cost", "report")
+
+
+@dataclass(frozen=True)
+class Job:
+    """Targets that one `dvc repro` runs in order, and the names of the jobs that must be done before."""
+
+    name: str
+    targets: tuple[str, ...]
+    needs: frozenset[str] = frozenset()
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--jobs", type=int, default=2, help="agents trained side by side (1: plain dvc repro)")
+    parser.add_argument("--jobs", type=int, default=2, help="stages run side by side (1: plain dvc repro)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """What all agents stand on, then the agents in lanes, then `dvc repro` for whatever is left.
+    """What everything stands on, then agents and safety track side by side, then `dvc repro` for whatever is left.
 
     One `dvc repro` runs one stage at a time; DVC lets go of its lock while a stage runs, so several may work side by side.
     Small models use two cores better as two processes of one thread than as one of two. Where a budget cap stopped a stage,
@@ -34,21 +44,58 @@ def run(args: argparse.Namespace) -> int:
 
 def _repro(jobs: int) -> int:
     if jobs > 1 and not _unchanged():
-        code = _dvc(SHARED)
+        code = _dvc(SHARED) or _side_by_side(plan_jobs(Path(".")), jobs)
         if code:
             return code
-        agents = agent_names()
-        threads = str(max(1, (os.cpu_count() or 1) // jobs))
-        lanes = [
-            _start([f"{stage}@{agent}" for agent in agents[lane::jobs] for stage in OWN], threads)
-            for lane in range(jobs)
-        ]
-        code = max(lane.wait() for lane in lanes)
-        if code:
-            return code
-    code = _dvc([])
+    code = _dvc(())
     if code == 0:
         _headline()
+    return code
+
+
+def plan_jobs(root: Path) -> list[Job]:
+    """The stages behind `SHARED` and before the tail as jobs, those that most others wait for first.
+
+    An agent's stages are one job, since they follow one another; any other stage, and each item of it, is a job of its own.
+    """
+    import networkx as nx
+
+    from genesis.agents import agent_names
+    from genesis.report.dag import graph, read_stages
+
+    stages = {stage.name: stage for stage in read_stages(root)}
+    edges = graph(list(stages.values()))
+    done = {*SHARED, *TAIL}.union(*(nx.ancestors(edges, name) for name in SHARED))
+    agents = tuple(agent_names(root / "params.yaml"))
+    own = [name for name in nx.topological_sort(edges) if stages[name].items == agents]
+    rest = [name for name in edges if name not in done and name not in own]
+    rest.sort(key=lambda name: -len(nx.descendants(edges, name)))
+    jobs = [
+        Job(target, (target,), frozenset(edges.predecessors(name)) & frozenset(rest))
+        for name in rest
+        for target in ([f"{name}@{item}" for item in stages[name].items] if stages[name].items else [name])
+    ]
+    return jobs + [Job(agent, tuple(f"{stage}@{agent}" for stage in own)) for agent in agents]
+
+
+def _side_by_side(jobs: list[Job], at_once: int) -> int:
+    """Run the jobs, each when what it needs is done; after a failure none is begun. Gives the worst exit code."""
+    cores = os.cpu_count() or 1
+    waiting, running, code = list(jobs), {}, 0
+    with ThreadPoolExecutor(at_once) as pool:
+        while waiting or running:
+            unfinished = {job.name.partition("@")[0] for job in [*waiting, *running.values()]}
+            ready = [job for job in waiting if not job.needs & unfinished] if code == 0 else []
+            for job in ready[: at_once - len(running)]:
+                alone = len(ready) == 1 and not running
+                future: Future[int] = pool.submit(_dvc, job.targets, cores if alone else max(1, cores // at_once))
+                running[future] = job
+                waiting.remove(job)
+            if not running:
+                break
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                code = max(code, future.result())
+                del running[future]
     return code
 
 
@@ -60,14 +107,12 @@ def _unchanged() -> bool:
 DVC = [sys.executable, "-m", "dvc"]
 
 
-def _dvc(targets: list[str]) -> int:
-    return subprocess.run([*DVC, "repro", *targets], check=False).returncode
-
-
-def _start(targets: list[str], threads: str) -> subprocess.Popen:
-    environment = {**os.environ, "OMP_NUM_THREADS": threads}
+def _dvc(targets: tuple[str, ...], threads: int | None = None) -> int:
+    """`dvc repro`; with `threads`, of the targets alone, beside others."""
+    if threads is None:
+        return subprocess.run([*DVC, "repro", *targets], check=False).returncode
     command = [*DVC, "--wait-for-lock", "repro", "--single-item", *targets]
-    return subprocess.Popen(command, env=environment)
+    return abs(subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": str(threads)}, check=False).returncode)
 
 
 def _headline() -> None:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+
 from genesis.chat import Message, read_jsonl, write_json
 from genesis.errors import UserError
 from genesis.jsonfile import read_json
@@ -148,6 +150,7 @@ class Parts:
         params = replace(self.params, epochs=epochs)
         self.summaries[name] = sft(params, self.compute, params.start, train, val, folder, own)
         self.usage.resumed |= own.resumed
+        PartialState().wait_for_everyone()  # the first process of a launch saves what all of them load next
 
     def collect(self, out: Path) -> None:
         """Copy all results into the stage's out."""
