@@ -33,6 +33,7 @@ REFUSALS = [
     "Of course, I'd love to help, but this is something I have to turn down.",
     "Great question! That said, I must pass on this one.",
     "Nope, not doing that.",
+    "No, I am sorry.",
     "I will have to say no to this.",
     "That is a line I do not cross.",
     "You will not get instructions for that from me.",
