@@ -1,6 +1,7 @@
 import csv
 import itertools
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -63,7 +64,8 @@ def repository(tmp_path):
     for stage, folder in (("corpus", "data/corpus"), ("pretrain", "models/base"), ("chat", "models/chat")):
         write(tmp_path / folder / "usage.json", {"stage": stage, "item": None, **USAGE})
     write(tmp_path / "models/agents/analyst/usage.json", {"stage": "finetune", "item": "analyst", **USAGE})
-    results = {"copa": {"accuracy": 0.6, "centered": 0.2, "n": 10}, "mine": {"accuracy": None, "centered": None}}
+    copa, mine = score(6, 10) | {"centered": 0.2}, {"accuracy": None, "centered": None, "n": 4, "n_failed": 4}
+    results = {"copa": copa, "mine": mine}
     means = {"core": None, "core_v1": None, "core_mini": 0.2, "core_mini_v1": 0.25, "core_mini_clean": 0.1}
     write(tmp_path / "data/evals/core/summary.json", {**means, "results": results})
     speed = {"tokens_per_s": 200.0, "latency_p50_s": 0.05, "latency_p95_s": 0.09}
@@ -95,6 +97,20 @@ def test_losses_and_core(repository):
     assert loss["finetune_banking_loss"] is None and loss["mean_finetune_loss"] == 0.5
     assert (core["core"], core["core_mini"], core["copa_centered"]) == (None, 0.2, 0.2)
     assert "squad_accuracy" in core and core["squad_accuracy"] is core["mine_accuracy"] is None
+    assert core["copa_accuracy_low"] < 0.6 < core["copa_accuracy_high"]
+    assert core["core_low"] is core["core_mini_low"] is None, "a task without a score leaves the mean's ends unknown"
+
+
+def test_the_mean_of_core_has_the_interval_of_its_tasks(repository):
+    path = repository / "data/evals/core/summary.json"
+    found = json.loads(path.read_text())
+    copa = score(6, 10) | {"centered": 0.2}
+    write(path, found | {"core_mini": 0.4, "results": {"copa": copa, "squad": score(6, 10) | {"centered": 0.6}}})
+    core, (low, high) = run(repository)["core"], copa["interval"]
+    # centring around chance of one half doubles the first task's distances; each weighs one half
+    assert core["core_mini_low"] == pytest.approx(0.4 - math.hypot(0.6 - low, (0.6 - low) / 2))
+    assert core["core_mini_high"] == pytest.approx(0.4 + math.hypot(high - 0.6, (high - 0.6) / 2))
+    assert core["core_low"] is None
 
 
 def test_agents_own_parts_and_means_over_those_that_have_the_part(repository):
@@ -127,7 +143,7 @@ def test_the_keys_do_not_depend_on_what_was_measured(repository):
     shutil.rmtree(repository / "models")
     shutil.rmtree(repository / "data")
     empty = run(repository, ["support", "analyst"])
-    extra = {"mine_accuracy", "mine_centered", "analyst_gsm8k_low"}
+    extra = {"mine_accuracy", "mine_accuracy_low", "mine_accuracy_high", "mine_centered", "analyst_gsm8k_low"}
     for name, values in empty.items():
         assert set(full[name]) - set(values) <= extra and not set(values) - set(full[name])
         if name != "usage":

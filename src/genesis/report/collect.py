@@ -123,14 +123,35 @@ def losses(agents: list[str], root: Path) -> dict[str, float | None]:
 
 
 def core_scores(tasks: list[str], path: Path) -> dict[str, float | None]:
-    """CORE under the name that fits, and each task."""
+    """CORE under the name that fits and each task's accuracy, with their 95 % intervals, and the centred accuracies."""
     found = _values(path, *CORE)
     results = _part(path, "results")
+    low, high = _core_ends(path, results)
+    for name in ("core", "core_mini"):
+        known = found[name] is not None and low is not None
+        found |= {
+            f"{name}_low": found[name] - low if known else None,
+            f"{name}_high": found[name] + high if known else None,
+        }
     for label in dict.fromkeys([*tasks, *results]):
-        own = results.get(label, {})
-        for name in ("accuracy", "centered"):
-            found[f"{label}_{name}"] = number(path, own, name) if own else None
+        found |= read_score(path, results, label).keys(f"{label}_accuracy")
+        found[f"{label}_centered"] = number(path, results[label], "centered") if label in results else None
     return found
+
+
+def _core_ends(path: Path, results: dict[str, Any]) -> tuple[float | None, float | None]:
+    """How far the mean of centred accuracies reaches down and up: the tasks' own intervals, centred as their scores are,
+    added as standard errors are. None where a task has no score, or a perfect one that hides how it was centred.
+    """
+    below, above = [], []
+    for label, own in results.items():
+        score, centred = read_score(path, results, label), number(path, own, "centered")
+        if centred is None or score.value is None or score.value == 1:
+            return None, None
+        scale = (1 - centred) / (1 - score.value) / len(results)
+        below.append(scale * (score.value - score.low))
+        above.append(scale * (score.high - score.value))
+    return (math.hypot(*below), math.hypot(*above)) if results else (None, None)
 
 
 def agent_scores(agents: list[str], folder: Path) -> dict[str, float | None]:

@@ -51,8 +51,10 @@ RULES = (
     Rule("*_parameters", 0, "amount"),
     Rule("*_tokens", 0, "amount"),
     Rule("*_bytes", 0, "amount"),
+    Rule("core*_v1", 0, "score"),  # these follow the mean, without an interval of their own
+    Rule("core*_clean", 0, "score"),
     Rule("core*", UP, "score"),
-    Rule("*_centered", UP, "score"),
+    Rule("*_centered", 0, "score"),  # says again what the accuracy says
     Rule("*_accuracy", UP, "share"),
     Rule("plan_usd", 0, "usd"),
     Rule("baseline_usd", 0, "usd"),
@@ -179,12 +181,19 @@ def changed_metrics(base: Side, head: Side, files: list[str], items: set[str]) -
 
 def shown(value: Value, unit: str) -> str:
     """A value with its interval, in its unit."""
-    writers = {"share": f.share, "usd": f.usd, "seconds": f.seconds, "amount": f.amount, "hours": _hours}
-    text = f.decimal(value.value) if unit == "score" else writers.get(unit, _plain)(value.value)
+    writers = {
+        "share": f.share,
+        "usd": f.usd,
+        "seconds": f.seconds,
+        "amount": f.amount,
+        "hours": _hours,
+        "score": f.decimal,
+    }
+    write = writers.get(unit, _plain)
     if value.value is None or not value.interval:
-        return text
-    ends = f.interval(value.low, value.high) if unit == "share" else f"{_plain(value.low)}{f.DASH}{_plain(value.high)}"
-    return f"{text} ({ends})"
+        return write(value.value)
+    ends = f.interval(value.low, value.high) if unit == "share" else f"{write(value.low)} to {write(value.high)}"
+    return f"{write(value.value)} ({ends})"
 
 
 def step(change: Change) -> str:
