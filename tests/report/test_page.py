@@ -3,11 +3,12 @@
 import json
 import re
 import shutil
+from argparse import ArgumentParser
+from pathlib import Path
 
 import pytest
 import yaml
 
-from conftest import put
 from genesis.browser import Browser, find_chromium
 from genesis.commands import screenshots
 from genesis.errors import UserError
@@ -52,6 +53,11 @@ def browser():
         pytest.skip("no Chromium on PATH")
     with Browser() as found:
         yield found
+
+
+def put(path: Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
 
 
 def answer(number: int, label: str) -> dict:
@@ -178,7 +184,7 @@ def test_digests_follow_what_they_name(trained, tmp_path):
 def test_screenshots_are_pictures_of_the_whole_page(browser, untrained, tmp_path, monkeypatch):
     monkeypatch.chdir(untrained)
     report(untrained, untrained / "reports")
-    parser = __import__("argparse").ArgumentParser()
+    parser = ArgumentParser()
     screenshots.arguments(parser)
     assert screenshots.run(parser.parse_args(["--out", str(tmp_path / "shots")])) == 0
     sizes = {path.stem: png_size(path) for path in (tmp_path / "shots").glob("*.png")}
