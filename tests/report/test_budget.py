@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from genesis.report.budget import risks
+from genesis.report.budget import document, risks
 from genesis.report.facts import read_facts
-from genesis.report.page import report
+from genesis.report.page import write
 
 
 def put(path: Path, value: dict) -> None:
@@ -18,8 +18,8 @@ def put(path: Path, value: dict) -> None:
 
 
 def costs(root: Path) -> str:
-    report(root, root / "reports")
-    return (root / "reports/COSTS.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    write(root / "COSTS.md", "costs.md.jinja", document(read_facts(root)))
+    return (root / "COSTS.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "verdict": verdict(facts),
         "cards": cards(facts),
         "declared": facts.cost["declared"],
-        "gates": tables.gates(facts),
+        "gates": tables.gates(facts.gates),
         "stages": tables.stages(facts),
         "agents": tables.agents(facts),
         "safety": safety.measures(facts),
