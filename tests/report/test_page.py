@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from argparse import ArgumentParser
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from genesis.browser import Browser, find_chromium
-from genesis.commands import screenshots
+from genesis.commands import publish, screenshots
 from genesis.errors import UserError
 from genesis.report.facts import read_facts
 from genesis.report.page import report
@@ -197,3 +198,23 @@ def test_screenshots_are_pictures_of_the_whole_page(browser, untrained, tmp_path
 def png_size(path) -> tuple[int, int]:
     head = path.read_bytes()[:24]
     return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+
+
+def test_the_published_copy_names_the_commit_and_the_stages_own_does_not(untrained, monkeypatch, capsys):
+    monkeypatch.chdir(untrained)
+    with pytest.raises(UserError, match="no commit to show"):
+        publish.head()
+    for words in (
+        ["init", "-q"],
+        ["add", "dvc.yaml"],
+        ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "one"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    commit = publish.head()
+    parser = ArgumentParser()
+    publish.arguments(parser)
+    assert publish.run(parser.parse_args(["--out", "public"])) == 0 and "public/index.html" in capsys.readouterr().out
+    assert len(commit) == 40 and commit in Path("public/index.html").read_text()
+    with Path("dvc.yaml").open("a") as file:
+        file.write("\n")
+    assert publish.head() == f"{commit} with changes"
