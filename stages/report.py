@@ -1,4 +1,4 @@
-"""Write the page and the Markdown that people read: python stages/report.py [commit]."""
+"""Write the page and the Markdown that people read: python stages/report.py."""
 
 import sys
 from pathlib import Path
@@ -7,6 +7,6 @@ from genesis.errors import UserError
 from genesis.report.page import report
 
 try:
-    report(Path("."), Path("reports"), commit=sys.argv[1] if len(sys.argv) > 1 else None)
+    report(Path("."), Path("reports"))
 except UserError as error:
     sys.exit(f"error: report: {error}")

@@ -3,13 +3,15 @@
 import json
 import re
 import shutil
+import subprocess
+from argparse import ArgumentParser
+from pathlib import Path
 
 import pytest
 import yaml
 
-from conftest import put
 from genesis.browser import Browser, find_chromium
-from genesis.commands import screenshots
+from genesis.commands import publish, screenshots
 from genesis.errors import UserError
 from genesis.report.facts import read_facts
 from genesis.report.page import report
@@ -52,6 +54,11 @@ def browser():
         pytest.skip("no Chromium on PATH")
     with Browser() as found:
         yield found
+
+
+def put(path: Path, value: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value))
 
 
 def answer(number: int, label: str) -> dict:
@@ -178,7 +185,7 @@ def test_digests_follow_what_they_name(trained, tmp_path):
 def test_screenshots_are_pictures_of_the_whole_page(browser, untrained, tmp_path, monkeypatch):
     monkeypatch.chdir(untrained)
     report(untrained, untrained / "reports")
-    parser = __import__("argparse").ArgumentParser()
+    parser = ArgumentParser()
     screenshots.arguments(parser)
     assert screenshots.run(parser.parse_args(["--out", str(tmp_path / "shots")])) == 0
     sizes = {path.stem: png_size(path) for path in (tmp_path / "shots").glob("*.png")}
@@ -191,3 +198,23 @@ def test_screenshots_are_pictures_of_the_whole_page(browser, untrained, tmp_path
 def png_size(path) -> tuple[int, int]:
     head = path.read_bytes()[:24]
     return int.from_bytes(head[16:20]), int.from_bytes(head[20:24])
+
+
+def test_the_published_copy_names_the_commit_and_the_stages_own_does_not(untrained, monkeypatch, capsys):
+    monkeypatch.chdir(untrained)
+    with pytest.raises(UserError, match="no commit to show"):
+        publish.head()
+    for words in (
+        ["init", "-q"],
+        ["add", "dvc.yaml"],
+        ["-c", "user.name=a", "-c", "user.email=a", "commit", "-qm", "one"],
+    ):
+        subprocess.run(["git", *words], check=True)
+    commit = publish.head()
+    parser = ArgumentParser()
+    publish.arguments(parser)
+    assert publish.run(parser.parse_args(["--out", "public"])) == 0 and "public/index.html" in capsys.readouterr().out
+    assert len(commit) == 40 and commit in Path("public/index.html").read_text()
+    with Path("dvc.yaml").open("a") as file:
+        file.write("\n")
+    assert publish.head() == f"{commit} with changes"

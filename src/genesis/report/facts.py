@@ -18,6 +18,7 @@ PARTS = {"new_values": "new values", "unseen_frames": "unseen frames", "scenario
 BENCHMARKS = {"final_answer": "GSM8K", "unit_tests": "HumanEval"}  # by grader
 SAMPLES = 2  # right and wrong answers shown of each agent
 LONGEST = 600
+TAIL = ("collect", "cost", "report")
 
 Rows = list[dict[str, Any]]
 
@@ -197,11 +198,15 @@ def _short(value: Any) -> str:
 
 
 def _hashes(stages: dict[str, Any], kind: str, under: tuple[str, ...] = ("",)) -> dict[str, str]:
-    """Path and hash of the stages' deps or outs; the report's own would change with every report."""
+    """Path and hash of the stages' outs, or of their deps: what collect, cost and report read besides measures nothing.
+
+    The report's own outs would change with every report.
+    """
+    passed = TAIL if kind == "deps" else TAIL[-1:]
     found = {
         str(entry["path"]): str(entry.get("md5", ""))
         for name, stage in stages.items()
-        if name != "report"
+        if name not in passed
         for entry in stage.get(kind, [])
     }
     return {path: found[path] for path in sorted(found) if path.startswith(under)}

@@ -22,7 +22,7 @@ def costs(facts: Facts, levels: tuple[str, ...] = ("group", "track", "total")) -
         actual, whole = line["actual_usd"], line["level"] == "total"
         texts = [duration(line["hours"]), f.usd(actual), dollars(line["plan_usd"]), dollars(line["baseline_usd"])]
         texts += [f.usd(line["savings_usd"]) if line["baseline_usd"] is not None else f.NONE]
-        texts += [f.usd(line.get(f"projected_{node}_usd")) if actual is not None else f.UNKNOWN] if node else []
+        texts += [f.UNKNOWN if actual is None else dollars(line.get(f"projected_{node}_usd"))] if node else []
         strong |= {len(rows)} if whole else set()
         name = NAMES.get((line["level"], line["name"]), line["name"])
         rows.append([cell(name), *map(cell, texts)])

@@ -1,4 +1,4 @@
-"""The report stage: reports/index.html, reports/report.md and its pictures, from files alone.
+"""The report stage: reports/index.html, report.md and its pictures, COSTS.md, from files alone.
 
 The same files give the same bytes: no clock, no random names, no reading of git; a commit is shown where the caller
 gives one.
@@ -14,7 +14,7 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from genesis.report import dag, money, safety, tables
+from genesis.report import budget, dag, money, safety, tables
 from genesis.report import figures as f
 from genesis.report.charts import all_charts
 from genesis.report.facts import Facts, read_facts
@@ -39,7 +39,7 @@ PICTURE_WIDTH = 680  # of the pictures of report.md, in CSS pixels
 
 
 def report(root: Path, out: Path, commit: str | None = None) -> None:
-    """Write `out`/index.html, report.md and plots/*.svg.
+    """Write `out`/index.html, report.md, COSTS.md and plots/*.svg.
 
     Args:
         root: the repository, whose metrics/, data/ and own files are read.
@@ -64,6 +64,7 @@ def report(root: Path, out: Path, commit: str | None = None) -> None:
     write(out / "index.html", "page.html.jinja", page)
     pipeline = dag.mermaid(facts.stages, labels(facts))
     write(out / "report.md", "report.md.jinja", {**content, "pipeline": pipeline, "pictures": pictures})
+    write(out / "COSTS.md", "costs.md.jinja", budget.document(facts))
 
 
 def context(facts: Facts) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def context(facts: Facts) -> dict[str, Any]:
         "verdict": verdict(facts),
         "cards": cards(facts),
         "declared": facts.cost["declared"],
-        "gates": tables.gates(facts),
+        "gates": tables.gates(facts.gates),
         "stages": tables.stages(facts),
         "agents": tables.agents(facts),
         "safety": safety.measures(facts),

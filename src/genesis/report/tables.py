@@ -46,10 +46,10 @@ def cell(text: str) -> Cell:
     return Cell(text, "unknown" if text in (f.UNKNOWN, f.NONE) else "")
 
 
-def gates(facts: Facts) -> Table:
-    """Every gate with its verdict, the missed ones first, and where its value came from or what it waits for."""
+def gates(found: dict[str, dict[str, Any]]) -> Table:
+    """Every gate of metrics/gates.json: the missed ones first, and where its value came from or what it waits for."""
     rows = []
-    for gate in sorted(facts.gates.values(), key=lambda gate: list(VERDICTS).index(gate["verdict"])):
+    for gate in sorted(found.values(), key=lambda gate: list(VERDICTS).index(gate["verdict"])):
         ends = gate["interval"] or (None, None)
         target = f"{SIGNS.get(gate['comparison'], gate['comparison'])} {f.in_unit(gate['target'], gate['unit'])}"
         waits = gate["value"] is None and gate["needs"]
