@@ -7,6 +7,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
+import s3
 from budgets import configure, ledger
 from genesis.errors import UserError
 from genesis.mirror import Mirror, mirrored
@@ -109,3 +110,22 @@ def test_a_mirror_that_cannot_be_used_is_named_before_the_work(machine, capsys):
         train(1)
     assert caught.value.code == 1
     assert "train@qa: training.checkpoint_mirror: s4://bucket: Protocol not known: s4" in capsys.readouterr().err
+
+
+def test_it_works_on_s3(tmp_path, monkeypatch):
+    with s3.serve() as store:
+        store.client().create_bucket(Bucket="bucket")
+        for name, value in store.environment(tmp_path, AWS_ENDPOINT_URL=store.endpoint).items():
+            monkeypatch.setenv(name, value)
+        fsspec.filesystem("s3").clear_instance_cache()
+        lost, fresh = tmp_path / "lost", tmp_path / "fresh"
+        (lost / "resume").mkdir(parents=True)
+        (lost / "resume/state").write_text("12345")
+        with pytest.raises(ZeroDivisionError), mirrored("s3://bucket/team", "train/qa/key", lost) as mirror:
+            mirror.push()
+            raise ZeroDivisionError
+        assert (mirror.copies, mirror.failed) == (1, 0)
+        fresh.mkdir()
+        with mirrored("s3://bucket/team", "train/qa/key", fresh):
+            assert (fresh / "resume/state").read_text() == "12345"
+        assert "Contents" not in store.client().list_objects_v2(Bucket="bucket")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from genesis.errors import UserError
+from genesis.errors import BudgetError, UserError
 from genesis.models import load_model, load_tokenizer
 from genesis.nanochat.finetune import read_pairs
 from genesis.sampling import TransformersSampler
@@ -92,6 +92,23 @@ def test_an_interrupted_run_continues_from_its_checkpoint(tiny_folder, pairs, tm
     assert second.attempt.tokens < usage.attempt.tokens
     rows = (tmp_path / "out/train.csv").read_text().splitlines()[1:]
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 19))
+
+
+def test_at_a_budget_cap_it_saves_a_checkpoint_and_a_raised_cap_goes_on(tiny_folder, pairs, tmp_path, usage):
+    params = Sft(epochs=2, batch=1, rows=1, max_length=64, log_every=4)
+    said = iter([None, None, "budget.agent_usd: $100.00 spent"])
+    usage.cap_reached = lambda: next(said)
+    with pytest.raises(BudgetError, match=r"stopped after step 3: budget.agent_usd: \$100.00 spent"):
+        sft(params, Compute(), tiny_folder, pairs, [], tmp_path / "out", usage)
+    spent = usage.attempt.tokens
+    assert spent > 0 and not (tmp_path / "out").exists()
+    second = Usage(usage.folder, "key")
+    sft(params, Compute(), tiny_folder, pairs, [], tmp_path / "out", second)
+    assert second.resumed
+    lengths = [len(encode(pair, load_tokenizer(tiny_folder))["input_ids"]) for pair in pairs]
+    assert spent + second.attempt.tokens == params.epochs * sum(lengths)
+    rows = (tmp_path / "out/train.csv").read_text().splitlines()[1:]
+    assert [int(row.split(",")[0]) for row in rows] == [3, 4]
 
 
 def test_what_does_not_fit_is_counted_or_refused(tiny_folder, pairs, tmp_path, usage):

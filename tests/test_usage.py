@@ -116,6 +116,14 @@ def test_work_with_other_params_or_inputs_does_not_resume():
     assert [attempt["outcome"] for attempt in read_usage()["attempts"]] == ["failed", "finished"]
 
 
+def test_a_part_of_a_stage_counts_in_the_same_attempt_and_has_the_stages_name():
+    with measured("train", "a", Path("out")) as usage:
+        part = usage.part("second")
+        part.add(tokens=3)
+        assert (part.name, part.resume.parent.name) == ("train@a", "second")
+    assert read_usage()["tokens"] == 3
+
+
 def test_the_work_hash_sees_contents_names_and_params(folder):
     (folder / "d").mkdir()
     (folder / "d/a").write_text("x")

@@ -4,6 +4,7 @@ The last run is the out's own usage.json, else metrics/usage.json (in git, so a 
 parameters of that run: where nothing but steps or epochs changed since, the time is scaled.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,18 +60,22 @@ def estimate(stage: str, item: str | None, cost: Cost, root: Path, out: Path | N
 def changes(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
     """Parameters whose value differs from the one in dvc.lock, by dotted key: (then, now)."""
     path = root / "dvc.lock"
-    if not path.is_file():
-        return {}
-    with path.open(encoding="utf-8") as file:
-        locked = yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
+    stages = _locked(path, path.stat().st_mtime_ns) if path.is_file() else {}
     found = {}
-    for source, then in (locked.get("stages", {}).get(name, {}).get("params") or {}).items():
+    for source, then in (stages.get(name, {}).get("params") or {}).items():
         now = _flat(read_yaml(root / source)) if (root / source).is_file() else {}
         old = _flat(then)
         for key in sorted({*old, *(key for key in now if any(f"{key}.".startswith(f"{top}.") for top in then))}):
             if old.get(key) != now.get(key):
                 found[key] = (old.get(key), now.get(key))
     return found
+
+
+@functools.lru_cache(maxsize=1)
+def _locked(path: Path, written_ns: int) -> dict[str, Any]:
+    """The stages of dvc.lock, parsed once for a whole plan."""
+    with path.open(encoding="utf-8") as file:
+        return (yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}).get("stages", {})
 
 
 def _last_run(name: str, root: Path, out: Path | None, gpu: bool) -> tuple[float | None, str]:

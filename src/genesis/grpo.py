@@ -14,6 +14,7 @@ import torch
 
 from genesis.errors import UserError
 from genesis.sft import Lora, lora_config
+from genesis.tracking import trackers
 from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token
 from genesis.usage import Usage
 
@@ -134,6 +135,7 @@ def grpo(
         processing_class=tokenizer,
         peft_config=lora_config(params.lora),
         callbacks=[
+            *trackers(usage),
             GrpoLog(usage, per_token, [*COLUMNS, *columns], step),
             TimedCheckpoints(compute.checkpoint_s),
         ],

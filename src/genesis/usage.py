@@ -78,7 +78,7 @@ class Usage:
     @property
     def name(self) -> str:
         """The stage, with its item, as DVC names it."""
-        stage, item = self.folder.parts[-3:-1]
+        stage, item = self._path.parent.parts[-3:-1]  # a part's own folder lies deeper
         return stage if item == "_" else f"{stage}@{item}"
 
     @property

@@ -18,6 +18,7 @@ from genesis.rlt.reward import LOGGED, RltReward
 from genesis.rlt.settings import Rlt
 from genesis.rlt.teacher import explain, load_teacher, make_reward, means
 from genesis.sampling import TransformersSampler
+from genesis.tracking import keep
 from genesis.training import Compute
 from genesis.usage import Usage
 
@@ -68,6 +69,7 @@ def rlt_rl(
     model.save_pretrained(out / "model")
     tokenizer.save_pretrained(out / "model")
     (out / "train.csv").write_bytes((usage.resume / "train.csv").read_bytes())
+    keep(usage, out)
     write_jsonl(out / "samples.jsonl", samples(held_out, before, after, params.eval_samples))
     write_json(out / "summary.json", summary(trainer, before, after))
 
