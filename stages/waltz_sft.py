@@ -11,10 +11,11 @@ from genesis.waltz.sft import WaltzSft, waltz_sft
 out = Path("models/waltz/sft")
 data = Path("data/safety")
 traces = {name: Path("data/traces") / name / "traces.jsonl" for name in ("sft", "rl")}
+chats = Path("models/chat/train.jsonl")
 params = load_params(WaltzSft, "waltz_sft")
-deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl", *traces.values()]
+deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl", *traces.values(), chats]
 compute = load_params(Compute, "compute")
 launch(compute.processes, compute.accelerate)
 
 with measured("waltz_sft", None, out, params, deps) as usage:
-    waltz_sft(params, compute, data, traces, out, usage)
+    waltz_sft(params, compute, data, traces, chats, out, usage)

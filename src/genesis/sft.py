@@ -47,6 +47,8 @@ class Sft:
         warmup: share of the steps.
         max_length: longer examples are dropped and counted.
         packing: fill rows of `max_length` with whole examples that do not see each other (wants flash attention).
+        group_by_length: batches of like lengths, which wastes little on padding; where lengths tell the answer, as those of
+            refusals do, such batches pull one way and then the other, and random ones learn better.
         prompt_dropout: share of the unlabelled tokens blanked anew in every batch, so that a small model learns words and
             not whole frames.
     """
@@ -62,6 +64,7 @@ class Sft:
     max_grad_norm: float = 1.0
     max_length: int = 512
     packing: bool = False
+    group_by_length: bool = True
     prompt_dropout: float = 0.0
     seed: int = 0
     log_every: int = 10
@@ -109,6 +112,7 @@ def sft(
     torch.manual_seed(params.seed)
     model = load_model(start, tokenizer, dtype=torch.float32)
     model.set_attn_implementation(compute.attention)
+    counted = usage.attempt.tokens
     parameters = sum(parameter.numel() for parameter in model.parameters())
     rows, dropped = encode_all(train, tokenizer, params.max_length, encoder)
     held_out, _ = encode_all(val, tokenizer, params.max_length, encoder)
@@ -129,7 +133,7 @@ def sft(
         max_grad_norm=params.max_grad_norm,
         max_length=params.max_length if params.packing else None,
         packing=params.packing,
-        train_sampling_strategy="random" if params.packing else "group_by_length",
+        train_sampling_strategy="group_by_length" if params.group_by_length and not params.packing else "random",
         bf16=compute.bf16,
         torch_compile=compute.compile,
         gradient_checkpointing=False,
@@ -175,7 +179,7 @@ def sft(
         "loss": last_loss(trainer.state.log_history, result.training_loss),
         "val_loss_start": before,
         "val_loss": _loss(trainer, held_out),
-        "train_tokens": usage.attempt.tokens,
+        "train_tokens": usage.attempt.tokens - counted,
     }
     if trainer.is_world_process_zero():
         model.save_pretrained(out / "model", state_dict=weights)

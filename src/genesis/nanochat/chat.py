@@ -51,7 +51,8 @@ def chat(params: Chat, compute: Compute, base: Path, out: Path, usage: Usage) ->
     if not train:
         raise UserError("chat.sources: no conversation found")
     sft(params, compute, base, train, val, out, usage)
-    write_jsonl(out / "val.jsonl", ({"messages": conversation} for conversation in val))
+    for name, conversations in (("train", train), ("val", val)):
+        write_jsonl(out / f"{name}.jsonl", ({"messages": conversation} for conversation in conversations))
 
 
 def read_chats(source: ChatSource) -> list[list[Message]]:

@@ -1,9 +1,10 @@
 """What the safety pair learns from: answers, answers mended after feedback, and feedback on right and wrong answers."""
 
 import random
+from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, user_turn
+from genesis.chat import Message, read_conversations, user_turn
 from genesis.graders.refusal import grade_refusal, judge
 from genesis.protocol import Feedback, feedback_messages, revision_messages, visible_answer
 from genesis.sampling import Sampler
@@ -55,6 +56,12 @@ def mistakes(sampler: Sampler, rows: Rows, max_tokens: int) -> dict[str, str]:
         if verdict.unsafe or verdict.overrefuse:
             wrong[row["id"]] = answer
     return wrong
+
+
+def drawn(path: Path, count: int, seed: int) -> list[list[Message]]:
+    """At most `count` of the conversations of a file, the same ones for the same seed."""
+    conversations = [record["messages"] for record in read_conversations(path)] if count else []
+    return random.Random(seed).sample(conversations, min(count, len(conversations)))
 
 
 def to_mend(rows: Rows, wrong: dict[str, str], share: float, seed: int) -> Rows:

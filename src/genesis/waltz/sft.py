@@ -21,7 +21,7 @@ from genesis.sampling import TransformersSampler
 from genesis.sft import Sft, sft
 from genesis.training import Compute
 from genesis.usage import Usage
-from genesis.waltz.lessons import Rows, answered, mistakes, remarks, revised, to_mend
+from genesis.waltz.lessons import Rows, answered, drawn, mistakes, remarks, revised, to_mend
 
 BASELINES = {"before": "benign", "overcautious": "unsafe"}  # and the only label that each has seen
 
@@ -32,12 +32,15 @@ class WaltzSft(Sft):
 
     Attributes:
         start: a folder or hub model.
+        general: conversations of the chat stage's training that the conversation agents learn too, so that helping is what
+            they do where nothing speaks against it, and what the chat model could do is not forgotten.
         revisions: questions on which a conversation agent also learns to answer again, as a share of all.
         baseline_epochs, feedback_epochs: passes of the two baselines and of the feedback agent.
         sample_tokens, sample_batch: for the baselines' answers to the questions that they get wrong.
     """
 
     start: str = "models/chat/model"
+    general: int = 500
     revisions: float = 0.3
     baseline_epochs: float = 3.0
     feedback_epochs: float = 2.0
@@ -45,12 +48,15 @@ class WaltzSft(Sft):
     sample_batch: int = 128
 
 
-def waltz_sft(params: WaltzSft, compute: Compute, data: Path, traces: dict[str, Path], out: Path, usage: Usage) -> None:
+def waltz_sft(
+    params: WaltzSft, compute: Compute, data: Path, traces: dict[str, Path], chats: Path, out: Path, usage: Usage
+) -> None:
     """Write `out`/<part>/{model, train.csv, summary.json} for every part, and `out`/summary.json.
 
     Args:
         data: the folder of safety_data.
         traces: the teachers' traces by the name of their part, `sft` and `rl`.
+        chats: the chat stage's training conversations.
 
     Raises:
         UserError: a label without rows, questions without traces, or baselines that make no mistake.
@@ -62,13 +68,16 @@ def waltz_sft(params: WaltzSft, compute: Compute, data: Path, traces: dict[str, 
     parts = Parts(params, compute, usage)
     wrong = baselines(parts, train, val)
     again = to_mend(train, wrong, params.revisions, params.seed)
-    parts.fit("solutions", lessons(train, again, wrong, None), [answered(row, None) for row in val], params.epochs)
+    general = drawn(chats, params.general, params.seed)
+    parts.fit(
+        "solutions", general + lessons(train, again, wrong, None), [answered(row, None) for row in val], params.epochs
+    )
     held = [answered(row, row["reasoning_trace"]) for row in val]
     for name, own in thoughts.items():
-        parts.fit(name, lessons(train, again, wrong, own), held, params.epochs)
+        parts.fit(name, general + lessons(train, again, wrong, own), held, params.epochs)
     parts.fit("feedback", remarks(train, wrong), remarks(val, {}), params.feedback_epochs)
     parts.collect(out)
-    counts = {"wrong_answers": len(wrong), "revisions": len(again)}
+    counts = {"wrong_answers": len(wrong), "revisions": len(again), "general": len(general)}
     write_json(out / "summary.json", counts | {"parts": {name: summary for name, summary in parts.summaries.items()}})
 
 
