@@ -29,6 +29,7 @@ from genesis.rlt.student import Student
 from genesis.rlt.traces import Traces
 from genesis.training import Compute
 from genesis.waltz.sft import WaltzSft
+from genesis.waltz.train import WaltzRl
 from imports import ROOT, closure
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
@@ -46,6 +47,7 @@ SECTIONS = {
     "rl": Rl,
     "traces": Traces,
     "waltz_sft": WaltzSft,
+    "waltz_rl": WaltzRl,
     "eval_core": EvalCore,
     "eval_agent": EvalAgent,
     "eval_safety": EvalSafety,

@@ -102,17 +102,19 @@ def grpo(
     usage: Usage,
     columns: list[str],
     forwards: int = 2,
+    shuffle: bool = True,
 ) -> Any:
     """Train `model` in place; an interrupted run goes on from its last checkpoint.
 
     Args:
         model: a causal language model whose config names the folder it came from (the reference is loaded from there).
         tokenizer: the model's.
-        rows: the data set: `prompt` (rendered text) and whatever columns the reward reads.
+        rows: the data set: `prompt` (rendered text, or messages) and whatever columns the reward reads.
         reward: a reward function of TRL; what it logs as `name/term` becomes the column `term`.
         usage: counts tokens and FLOPs; its resume folder holds checkpoints, train.csv and sample completions.
         columns: of train.csv, beside `COLUMNS`.
         forwards: forward passes over prompt and completion besides training's own (generation, reference, reward).
+        shuffle: draw the rows in random order.
 
     Returns:
         The trainer after its last step.
@@ -130,7 +132,7 @@ def grpo(
     trainer = _trainer_class()(
         model=model,
         reward_funcs=reward,
-        args=_config(params, compute, usage.resume),
+        args=_config(params, compute, usage.resume, shuffle),
         train_dataset=Dataset.from_list(rows),
         processing_class=tokenizer,
         peft_config=lora_config(params.lora),
@@ -158,7 +160,7 @@ class GrpoLog(UsageCallback):
         super().on_log(args, state, control, {name.rpartition("/")[2]: value for name, value in logs.items()}, **kwargs)
 
 
-def _config(params: Grpo, compute: Compute, out: Path):
+def _config(params: Grpo, compute: Compute, out: Path, shuffle: bool):
     from trl import GRPOConfig
 
     completions = params.prompts * params.group
@@ -169,6 +171,7 @@ def _config(params: Grpo, compute: Compute, out: Path):
         per_device_train_batch_size=params.rows,
         gradient_accumulation_steps=completions // params.rows,
         num_generations=params.group,
+        shuffle_dataset=shuffle,
         max_completion_length=params.max_tokens,
         temperature=params.temperature,
         learning_rate=params.lr,
