@@ -36,6 +36,9 @@ def folder(tmp_path, tokenizer, seed_texts, monkeypatch):
         parquet.write_table(table, tmp_path / "data/corpus" / split / "shard-0000.parquet")
     for name in ("stages", "conf"):
         shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "data/seed").mkdir()
+    for name in ("prices.csv", "declared.yaml"):
+        shutil.copy(ROOT / "data/seed" / name, tmp_path / "data/seed" / name)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
