@@ -112,7 +112,7 @@ def test_accelerates_own_parser_takes_the_sharding_config(tmp_path):
     assert made["FSDP_STATE_DICT_TYPE"] == "FULL_STATE_DICT"  # what sft saves is one whole model
     for text, says in (
         (None, "no such file"),
-        ("compute_environment: LOCAL_MACHINE\nno_such_key: 1\n", "no_such_key"),
+        ("compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nno_such_key: 1\n", "no_such_key"),
         (
             "compute_environment: LOCAL_MACHINE\ndistributed_type: MULTI_GPU\nnum_processes: 2\n",
             "expected distributed_type FSDP",
