@@ -15,7 +15,7 @@ import torch
 from genesis.errors import UserError
 from genesis.sft import Lora, lora_config
 from genesis.tracking import trackers
-from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token
+from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token, processes
 from genesis.usage import Usage
 
 COLUMNS = [
@@ -169,7 +169,7 @@ def _config(params: Grpo, compute: Compute, out: Path, shuffle: bool):
         output_dir=str(out),
         max_steps=params.steps,
         per_device_train_batch_size=params.rows,
-        gradient_accumulation_steps=completions // params.rows,
+        gradient_accumulation_steps=max(1, completions // (params.rows * processes())),
         num_generations=params.group,
         shuffle_dataset=shuffle,
         max_completion_length=params.max_tokens,

@@ -17,7 +17,7 @@ from genesis.errors import UserError
 from genesis.loss import summed_loss
 from genesis.models import load_model, load_tokenizer
 from genesis.tracking import keep, trackers
-from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token
+from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token, processes
 from genesis.usage import Usage
 
 IGNORE = -100
@@ -42,7 +42,7 @@ class Sft:
     Attributes:
         epochs: passes over the examples.
         max_steps: stop after so many optimiser steps even before the epochs end; 0 for no limit.
-        batch: examples in an optimiser step on each process, computed `rows` at a time.
+        batch: examples in an optimiser step, over all processes; each computes `rows` at a time.
         lr: peak of AdamW's learning rate; `schedule` is any of transformers' (linear, cosine, constant, …).
         warmup: share of the steps.
         max_length: longer examples are dropped and counted.
@@ -124,7 +124,7 @@ def sft(
         max_steps=params.max_steps or -1,
         per_device_train_batch_size=params.rows,
         per_device_eval_batch_size=params.rows,
-        gradient_accumulation_steps=max(1, params.batch // params.rows),
+        gradient_accumulation_steps=max(1, params.batch // (params.rows * processes())),
         learning_rate=params.lr,
         optim="adamw_torch_fused",
         lr_scheduler_type=params.schedule,

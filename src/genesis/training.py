@@ -125,6 +125,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("step-*.pt"))
 
 
+def processes() -> int:
+    """How many processes of a launch share every optimiser step; 1 outside of one."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def agreed(wanted: bool) -> bool:
     """The first process's answer, in every process of a launch: clocks differ, but all must save or stop at one step."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
