@@ -1,7 +1,7 @@
-"""The training and evaluation stages as DVC starts them: what they leave, and what bad input does."""
+"""The training and evaluation stages from their own files: what bad input and a full disk do, and what stays."""
 
 import json
-import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from genesis.chat import write_jsonl
+from genesis.errors import UserError
 from genesis.nanochat.tokenizer import train_bpe
 from imports import ROOT
 
@@ -18,10 +19,10 @@ FINETUNE = {"start": "models/chat/model", "epochs": 1, "batch": 4, "rows": 4, "m
 
 
 class Repository:
-    """A folder with a tiny chat model and the pairs of agent a, in which stages run as processes."""
+    """A folder with a tiny chat model and the pairs of agent a, in which the stages' own files run."""
 
-    def __init__(self, folder: Path, model: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, model: Path, monkeypatch, capsys):
+        self.folder, self.monkeypatch, self.capsys = folder, monkeypatch, capsys
         self.params = {"agents": ["a"], "finetune": dict(FINETUNE), "compute": {}, "eval_agent": {"max_tokens": 8}}
         shutil.copytree(model, folder / "models/chat/model")
         rows = [
@@ -29,9 +30,8 @@ class Repository:
         ]
         for part in ("train", "val", "test"):
             write_jsonl(folder / f"data/agents/a/{part}.jsonl", rows)
-        self.write(
-            "conf/agent/a.yaml", yaml.safe_dump({"about": "x", "sources": [{"kind": "file", "path": "rows.csv"}]})
-        )
+        agent = {"about": "x", "sources": [{"kind": "file", "path": "rows.csv"}]}
+        self.write("conf/agent/a.yaml", yaml.safe_dump(agent))
 
     def write(self, path: str, text: str) -> None:
         (self.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -40,21 +40,26 @@ class Repository:
     def stage(self, name: str, *items: str) -> tuple[int, list[str]]:
         """Run one; its exit code and the lines of stderr that are no progress bar."""
         self.write("params.yaml", yaml.safe_dump(self.params))
-        environment = {key: value for key, value in os.environ.items() if key not in ("DVC_ROOT", "RANK")}
-        done = subprocess.run(
-            [sys.executable, str(ROOT / f"stages/{name}.py"), *items],
-            cwd=self.folder,
-            env={**environment, "OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.returncode, [line for line in done.stderr.splitlines() if "it/s]" not in line]
+        path = str(ROOT / f"stages/{name}.py")
+        self.monkeypatch.setattr(sys, "argv", [path, *items])
+        try:
+            runpy.run_path(path, run_name="__main__")
+            code = 0
+        except SystemExit as exit:
+            code = exit.code
+        except UserError as error:
+            sys.excepthook(UserError, error, None)  # what the interpreter does with it
+            code = 1
+        lines = self.capsys.readouterr().err.splitlines()
+        return code, [line for line in lines if "it/s]" not in line]
 
 
 @pytest.fixture
-def repository(tmp_path, tiny_folder):
-    return Repository(tmp_path, tiny_folder)
+def repository(tmp_path, tiny_folder, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return Repository(tmp_path, tiny_folder, monkeypatch, capsys)
 
 
 def cut_short(repository):
@@ -77,8 +82,12 @@ BAD = {
     "vocabularies": (larger_tokenizer, "the tokenizer has 600 tokens and the model 512 embeddings"),
     "NaN loss": (raise_the_rate, "the loss became nan at step "),
     "malformed pairs": (
-        lambda repository: repository.write("data/agents/a/train.jsonl", '{"prompt": "x"}\n{"prompt": "x", }\n'),
-        "data/agents/a/train.jsonl:",
+        lambda repository: repository.write("data/agents/a/train.jsonl", '{"prompt": "x", "completion": "y"}\n{"pro\n'),
+        "data/agents/a/train.jsonl:2: not JSON (",
+    ),
+    "empty completion": (
+        lambda repository: repository.write("data/agents/a/train.jsonl", '{"prompt": "x"}\n{"prompt": "y"}\n'),
+        "data/agents/a/train.jsonl:1: field 'completion': expected text, found None (2 problems in all)",
     ),
     "unknown key": (
         lambda repository: repository.params["finetune"].update(epoch=1),
@@ -115,13 +124,13 @@ def test_an_unknown_agent_is_told_the_known_ones(repository):
 def test_an_evaluation_of_a_model_cut_short_scores_nothing(repository):
     shutil.copytree(repository.folder / "models/chat/model", repository.folder / "models/agents/a/model")
     cut_short(repository)
-    np_index(repository)
+    empty_indexes(repository)
     code, lines = repository.stage("eval_agent", "a")
     assert code == 1 and "the model cannot be loaded (" in lines[-1]
     assert not (repository.folder / "data/evals/agents/a/summary.json").exists()
 
 
-def np_index(repository):
+def empty_indexes(repository):
     from genesis.ngrams import NgramIndex
 
     for path in ("data/corpus/ngrams.npy", "data/agents/a/ngrams.npy"):
