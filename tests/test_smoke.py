@@ -12,7 +12,7 @@ from genesis.report.collect import collect
 from imports import ROOT
 from smoke import stages_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
 TAIL = {"collect", "cost", "report"}

@@ -46,7 +46,9 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float] | None:
     centre = share + Z_95**2 / (2 * n)
     spread = Z_95 * math.sqrt(share * (1 - share) / n + Z_95**2 / (4 * n * n))
     scale = 1 + Z_95**2 / n
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    low = 0.0 if successes == 0 else (centre - spread) / scale  # exactly so: rounding leaves 5e-17
+    high = 1.0 if successes == n else (centre + spread) / scale
+    return low, high
 
 
 def reduction(after: tuple[int, int], before: tuple[int, int]) -> tuple[float, float, float] | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.chat import Message, read_jsonl
+from genesis.chat import Message, raise_first, read_jsonl, user_turn
 from genesis.sft import Sft, sft
 from genesis.training import Compute
 from genesis.usage import Usage
@@ -23,8 +23,18 @@ def finetune(params: Finetune, compute: Compute, data: Path, out: Path, usage: U
 
 
 def read_pairs(path: Path) -> list[list[Message]]:
-    """The pairs of a file that agent_data made, as conversations of two turns."""
-    return [
-        [{"role": "user", "content": row["prompt"]}, {"role": "assistant", "content": row["completion"]}]
-        for _, row in read_jsonl(path)
-    ]
+    """The pairs of a file that agent_data made, as conversations of two turns.
+
+    Raises:
+        UserError: names file, line and field of the first bad row, and the count of all.
+    """
+    pairs, problems = [], []
+    for number, row in read_jsonl(path):
+        bad = [name for name in ("prompt", "completion") if not isinstance(row.get(name), str) or not row[name].strip()]
+        if bad:
+            problems.append(f"{path}:{number}: field '{bad[0]}': expected text, found {row.get(bad[0])!r}"[:200])
+        else:
+            answer: Message = {"role": "assistant", "content": row["completion"]}
+            pairs.append([*user_turn(row["prompt"]), answer])
+    raise_first(problems)
+    return pairs
