@@ -3,8 +3,17 @@
 import pytest
 
 from genesis.errors import UserError
+from genesis.params import build
 from genesis.rlt.pairs import read_pairs
-from genesis.rlt.prompts import bare_solution, split_completion, student_text, teacher_prompt, teacher_text
+from genesis.rlt.prompts import (
+    STUDENT_SYSTEM,
+    TEACHER_SYSTEM,
+    bare_solution,
+    split_completion,
+    student_text,
+    teacher_prompt,
+    teacher_text,
+)
 from genesis.rlt.settings import Rlt
 from genesis.rlt.teacher import _prompt, explain
 from genesis.sampling import Completion, TransformersSampler
@@ -122,3 +131,14 @@ def test_pairs_are_read_by_part_and_a_missing_trace_is_named_by_line(tmp_path):
         read_pairs(path, "teacher", traced=True)
     with pytest.raises(UserError, match="train.jsonl:3: field 'solution'"):
         read_pairs(path)
+
+
+def test_the_section_names_its_messages_and_refuses_an_unknown_word():
+    assert build(Rlt, {}, "params.yaml: rlt").systems == {
+        "teacher_system": TEACHER_SYSTEM,
+        "student_system": STUDENT_SYSTEM,
+    }
+    own = build(Rlt, {"teacher_system": "", "student_system": "Think."}, "params.yaml: rlt")
+    assert own.systems == {"teacher_system": None, "student_system": "Think."}
+    with pytest.raises(UserError, match="rlt.on_overflow: expected drop or refuse, found 'dorp'"):
+        build(Rlt, {"on_overflow": "dorp"}, "params.yaml: rlt")
