@@ -142,6 +142,7 @@ def sft(
     )
     resumed_from = checkpoint_of(usage)
     usage.resumed = resumed_from is not None
+    earlier_tokens = usage.attempt.tokens
     step = int(Path(resumed_from).name.split("-")[1]) if resumed_from else 0
     trainer = (Trainer if add_completion_loss(model) else SFTTrainer)(
         model=model,
@@ -168,7 +169,7 @@ def sft(
         "loss": last_loss(trainer.state.log_history, result.training_loss),
         "val_loss_start": before,
         "val_loss": _loss(trainer, held_out),
-        "train_tokens": usage.attempt.tokens,
+        "train_tokens": usage.attempt.tokens - earlier_tokens,
     }
     if trainer.is_world_process_zero():
         model.save_pretrained(out / "model")

@@ -58,7 +58,7 @@ def test_every_case_has_its_row_and_a_bad_one_says_why(ask, tmp_path, tokenizers
 
 
 def test_teacher_and_student_may_split_text_differently(ask):
-    code, (row,) = ask(OWN, teacher="gpt4")
+    code, (row,) = ask(OWN | {"completion": "The explanation is long enough to be split apart."}, teacher="gpt4")
     assert code == 0 and row["by_token"] is False and row["reward"] is not None
 
 

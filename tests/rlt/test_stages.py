@@ -101,7 +101,7 @@ def test_each_learns_from_its_own_families(place, monkeypatch, stage, params, mo
         return real(own, compute, start, train, val, *rest)
 
     monkeypatch.setattr(module, "sft", spy)
-    section = params(start=str(place / "chat"), epochs=1, batch=2, rows=2, max_length=128)
+    section = params(start=str(place / "chat"), epochs=1, batch=2, rows=2, max_length=128, warmup=0.0)
     stage(section, PLAIN, Compute(), place / "data", place / "out", usage_in(place / "work"))
     other = {"student": "teacher", "teacher": "student"}[mine]
     questions = seen["train"].replace("<|", "")
