@@ -204,9 +204,23 @@ def _config(params: Grpo, compute: Compute, out: Path, shuffle: bool):
 
 def _trainer_class():
     from trl import GRPOTrainer
+    from trl.trainer.utils import RepeatSampler
+
+    class EpochSampler(RepeatSampler):
+        """TRL's order of prompts, drawn for each epoch by its number: a resumed run has not drawn the earlier ones."""
+
+        def set_epoch(self, epoch: int) -> None:
+            """Called by the training loop before an epoch."""
+            self.generator.manual_seed(self.seed + epoch)
 
     class Trainer(GRPOTrainer):
-        """GRPOTrainer whose checkpoints hold the reference model too: a synced one is not the one that training began with."""
+        """GRPOTrainer that goes on exactly: the order of prompts does not depend on where a run was resumed, and checkpoints
+        hold the reference model too, as a synced one is not the one that training began with."""
+
+        def _get_train_sampler(self, dataset=None):
+            sampler = super()._get_train_sampler(dataset)
+            sampler.__class__ = EpochSampler
+            return sampler
 
         def _save_checkpoint(self, model, trial):
             folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from genesis.errors import UserError
 from genesis.rlt.prompts import STUDENT_SYSTEM, TEACHER_SYSTEM
 
 
@@ -24,6 +25,11 @@ class Rlt:
     extreme_weight: float = 0.01
     malformed_penalty: float = -1.0
     on_overflow: str = "drop"
+
+    def __post_init__(self):
+        """Refuse a word that would mean nothing."""
+        if self.on_overflow not in ("drop", "refuse"):
+            raise UserError(f"rlt.on_overflow: expected drop or refuse, found {self.on_overflow!r}")
 
     @property
     def systems(self) -> dict[str, str | None]:

@@ -1,0 +1,22 @@
+"""The GPU benchmark of rlt_rl, at toy size on a CPU."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_tiny_run_measures_every_part(tmp_path):
+    command = [sys.executable, str(ROOT / "benchmarks/gpu_rl.py"), "--tiny", "--name", "toy", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "toy.json").read_text())
+    assert found["tiny"] and found["steps_counted"] == 1 and found["device"]["count"] >= 1
+    assert sum(found["share_of_time"].values()) == pytest.approx(1)
+    assert all(0 < share < 1 for share in found["share_of_time"].values())
+    assert found["completions_per_s"] == pytest.approx(4 / found["step_s_median"])
+    assert found["peak_memory_bytes"] > 0 and found["command"].endswith(f"--out {tmp_path}")
