@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from budgets import configure
 from genesis.chat import write_jsonl
 from genesis.errors import UserError
 from genesis.nanochat.tokenizer import train_bpe
@@ -23,7 +24,9 @@ class Repository:
 
     def __init__(self, folder: Path, model: Path, monkeypatch, capsys):
         self.folder, self.monkeypatch, self.capsys = folder, monkeypatch, capsys
-        self.params = {"agents": ["a"], "finetune": dict(FINETUNE), "compute": {}, "eval_agent": {"max_tokens": 8}}
+        configure(folder)
+        self.params = yaml.safe_load((folder / "params.yaml").read_text())
+        self.params |= {"agents": ["a"], "finetune": dict(FINETUNE), "compute": {}, "eval_agent": {"max_tokens": 8}}
         shutil.copytree(model, folder / "models/chat/model")
         rows = [
             {"id": str(k), "prompt": f"Question {k}?", "completion": "yes", "meta": {"part": "test"}} for k in range(16)
