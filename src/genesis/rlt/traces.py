@@ -11,6 +11,7 @@ from genesis.rlt.pairs import read_pairs
 from genesis.rlt.prompts import split_completion
 from genesis.rlt.settings import Rlt
 from genesis.rlt.teacher import explain, load_teacher, make_reward, means
+from genesis.samplers.spec import open_sampler
 from genesis.sampling import TransformersSampler
 from genesis.usage import Usage
 
@@ -26,12 +27,14 @@ class Traces:
         max_tokens: longest explanation.
         batch_size: completions at once.
         max_dropped: share of the pairs that may end without any scored explanation.
+        vllm: write the explanations with vLLM.
     """
 
     samples: int = 4
     max_tokens: int = 1024
     batch_size: int = 64
     max_dropped: float = 0.1
+    vllm: bool = False
     seed: int = 0
 
 
@@ -43,7 +46,9 @@ def traces(params: Traces, rlt: Rlt, teacher: Path, student: Path, data: Path, o
     """
     rows = read_pairs(data / "train.jsonl")
     model, tokenizer = load_teacher(teacher)
-    sampler = TransformersSampler(model, tokenizer, params.batch_size)
+    sampler = (
+        open_sampler(f"vllm:{teacher}") if params.vllm else TransformersSampler(model, tokenizer, params.batch_size)
+    )
     cases = explain(sampler, rows, rlt, samples=params.samples, max_tokens=params.max_tokens, seed=params.seed)
     usage.add(tokens=sum(len(tokenizer(case.completion, add_special_tokens=False)["input_ids"]) for case in cases))
     scored = make_reward(rlt, model, tokenizer, student).score(cases)
