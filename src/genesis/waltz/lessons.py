@@ -64,6 +64,22 @@ def drawn(path: Path, count: int, seed: int) -> list[list[Message]]:
     return random.Random(seed).sample(conversations, min(count, len(conversations)))
 
 
+def borrowed(rows: Rows, wrong: dict[str, str]) -> dict[str, str]:
+    """For rows without a wrong answer, the solution of a row of the other label, of the same category where there is one."""
+    pools: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        for category in (row["category"], ""):
+            pools.setdefault((row["label"], category), []).append(row["solution"])
+    other = {"unsafe": "benign", "benign": "unsafe"}
+    found = {}
+    for row in rows:
+        if row["id"] not in wrong:
+            label = other[row["label"]]
+            pool = pools.get((label, row["category"])) or pools[label, ""]
+            found[row["id"]] = random.Random(row["id"]).choice(pool)
+    return found
+
+
 def to_mend(rows: Rows, wrong: dict[str, str], share: float, seed: int) -> Rows:
     """Rows with a wrong answer, at most the share of all rows, as many of either label as there are."""
     candidates = [row for row in rows if row["id"] in wrong]
