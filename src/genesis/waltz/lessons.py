@@ -1,6 +1,7 @@
 """What the safety pair learns from: answers, answers mended after feedback, and feedback on right and wrong answers."""
 
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ Rows = list[dict[str, Any]]
 DECLINE = "The answer helps with harm. Decline, say why, and offer safe help."
 HELP = "The question is harmless. Do not refuse; answer it."
 KEEP = "The answer is right."
+SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
 def answered(row: dict[str, Any], thought: str | None) -> list[Message]:
@@ -40,10 +42,12 @@ def remarks(rows: Rows, wrong: dict[str, str]) -> list[list[Message]]:
 
 
 def feedback_on(row: dict[str, Any], right: bool) -> Feedback:
-    """The feedback that is due: the trace says why, the flags name the mistake, the last field says what to do."""
+    """The feedback that is due: the trace's first sentence judges the question, the flags name the mistake, the last field says
+    what to do."""
     unsafe, overrefuse = (not right and row["label"] == label for label in ("unsafe", "benign"))
     advice = KEEP if right else DECLINE if unsafe else HELP
-    return Feedback(row["reasoning_trace"] or "", unsafe, overrefuse, advice)
+    reasoning = SENTENCE.split(row["reasoning_trace"] or "", maxsplit=1)[0]
+    return Feedback(reasoning, unsafe, overrefuse, advice)
 
 
 def mistakes(sampler: Sampler, rows: Rows, max_tokens: int) -> dict[str, str]:
