@@ -219,7 +219,8 @@ def _trainer_class():
 
         def _get_train_sampler(self, dataset=None):
             sampler = super()._get_train_sampler(dataset)
-            sampler.__class__ = EpochSampler
+            if sampler.shuffle:
+                sampler.__class__ = EpochSampler
             return sampler
 
         def _save_checkpoint(self, model, trial):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from budgets import configure
 from genesis.agents import load_agent
 from genesis.chat import write_jsonl
 from genesis.ngrams import NgramIndex
@@ -29,7 +30,9 @@ class Repository:
         self.rows = [{"prompt": text(k, 20), "completion": f"answer {k % 5}"} for k in range(100)]
 
     def write(self):
-        Path("params.yaml").write_text(yaml.safe_dump({"agents": ["a"], "agent_data": self.params}))
+        configure(Path())
+        with Path("params.yaml").open("a") as file:
+            yaml.safe_dump({"agents": ["a"], "agent_data": self.params}, file)
         Path("conf/agent").mkdir(parents=True, exist_ok=True)
         Path("conf/agent/a.yaml").write_text(yaml.safe_dump(self.agent))
         write_jsonl(Path("data/raw/rows.jsonl"), self.rows)

@@ -12,7 +12,19 @@ from genesis.sampling import Completion
 from genesis.training import Compute
 from genesis.usage import Usage
 from genesis.waltz import sft as module
-from genesis.waltz.lessons import DECLINE, HELP, KEEP, answered, feedback_on, mistakes, remarks, revised, to_mend
+from genesis.waltz.lessons import (
+    DECLINE,
+    HELP,
+    KEEP,
+    answered,
+    borrowed,
+    drawn,
+    feedback_on,
+    mistakes,
+    remarks,
+    revised,
+    to_mend,
+)
 from genesis.waltz.sft import WaltzSft, lessons, waltz_sft
 
 PARTS = ["before", "feedback", "overcautious", "rl", "sft", "solutions", "source"]
@@ -28,11 +40,16 @@ def row(id, label, **changes):
         "solution": solution,
         "reasoning_trace": f"Why {id}.",
         "label": label,
+        "category": "",
     } | changes
 
 
 ROWS = [row(str(i), ("benign", "unsafe")[i % 2]) for i in range(8)]
 UNSAFE, BENIGN = ROWS[1], ROWS[0]
+CHATS = [
+    [{"role": "user", "content": f"Chat {k}?"}, {"role": "assistant", "content": f"General answer {k}."}]
+    for k in range(4)
+]
 
 
 class Says:
@@ -105,6 +122,23 @@ def test_questions_to_mend_are_a_share_and_only_wrong_ones():
     assert len(to_mend(ROWS, wrong, 1.0, seed=0)) == 5 and to_mend(ROWS, {}, 1.0, seed=0) == []
 
 
+def test_a_question_without_a_wrong_answer_borrows_one_of_the_other_label_and_its_own_category():
+    rows = [
+        row("a", "unsafe", category="dose"),
+        row("b", "benign", category="tea", solution="Tea."),
+        row("c", "benign", category="dose", solution="Dose."),
+        row("d", "benign", category="else"),
+    ]
+    assert borrowed(rows, {"d": "x"}) == {"a": "Dose.", "b": REFUSE, "c": REFUSE}
+
+
+def test_general_conversations_are_drawn_once_for_a_seed(place):
+    path = place / "chats.jsonl"
+    two = drawn(path, 2, seed=0)
+    assert len(two) == 2 and two == drawn(path, 2, seed=0) and all(one in CHATS for one in two)
+    assert len(drawn(path, 9, seed=0)) == 4 and drawn(place / "none.jsonl", 0, seed=0) == []
+
+
 def test_questions_without_a_trace_are_left_out_of_that_part_only():
     wrong = {"1": COMPLY, "3": COMPLY}
     again = [ROWS[1], ROWS[3]]
@@ -123,6 +157,7 @@ def place(tmp_path, tiny_folder):
         write(
             tmp_path / f"{name}.jsonl", [{**one, "explanation": f"The {name} teacher on {one['id']}."} for one in ROWS]
         )
+    write(tmp_path / "chats.jsonl", [{"id": str(k), "messages": turns} for k, turns in enumerate(CHATS)])
     return tmp_path
 
 
@@ -137,7 +172,7 @@ def run(place, params=None):
     out.mkdir(exist_ok=True)
     params = params or WaltzSft(start=str(place / "tiny"), revisions=0.5)
     traces = {name: place / f"{name}.jsonl" for name in ("sft", "rl")}
-    waltz_sft(params, Compute(), place / "data", traces, out, usage)
+    waltz_sft(params, Compute(), place / "data", traces, place / "chats.jsonl", out, usage)
     return usage, out
 
 
@@ -164,7 +199,7 @@ def quick(monkeypatch):
 
 
 def test_each_part_learns_what_its_name_says(place, quick):
-    run(place, WaltzSft(revisions=0.5, epochs=2, baseline_epochs=5, feedback_epochs=4))
+    run(place, WaltzSft(general=3, revisions=0.5, epochs=2, baseline_epochs=5, feedback_epochs=4))
     assert sorted(quick) == PARTS
     asked = {name: [turns[0]["content"] for turns in part.train] for name, part in quick.items()}
     assert all("benign" in text for text in asked["before"]) and len(asked["before"]) == 4
@@ -172,10 +207,12 @@ def test_each_part_learns_what_its_name_says(place, quick):
     thoughts = {"source": "Why 3.", "sft": "The sft teacher on 3.", "rl": "The rl teacher on 3."}
     ablation = {name: json.dumps(quick[name].train) for name in ("solutions", *thoughts)}
     for name, text in ablation.items():
-        assert len(quick[name].train) == 12  # eight questions, and half as many to answer again
+        assert len(quick[name].train) == 15  # eight questions, half as many to answer again, three conversations
+        assert text.count("General answer") == 3
         assert [other for other, said in thoughts.items() if said in text] == ([name] if name in thoughts else [])
         assert asked[name] == asked["solutions"]
     assert "<|begin_of_thought|>" not in ablation["solutions"]
+    assert not any("General" in json.dumps(quick[name].train) for name in ("before", "overcautious", "feedback"))
     flagged = [parse_feedback(turns[-1]["content"]).flagged for turns in quick["feedback"].train]
     assert (len(flagged), sum(flagged)) == (16, 8)
     epochs = {name: part.epochs for name, part in quick.items()}
@@ -193,10 +230,16 @@ def test_a_killed_stage_trains_only_what_was_not_finished(place, quick):
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == PARTS
 
 
-def test_a_baseline_that_makes_no_mistake_is_an_error(place, quick, monkeypatch):
+def test_where_a_baseline_makes_no_mistake_all_wrong_answers_are_borrowed_and_counted(place, quick, monkeypatch):
     monkeypatch.setattr(module.TransformersSampler, "load", lambda *args: Says("", finished=False))
-    with pytest.raises(UserError, match="baseline 'before' answered none of 4 questions wrongly"):
-        run(place)
+    _, out = run(place)
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["wrong_answers"], summary["borrowed_answers"], summary["revisions"]) == (0, 8, 4)
+    said = [(turns[0]["content"], parse_feedback(turns[1]["content"])) for turns in quick["feedback"].train]
+    flagged = [(asked, feedback) for asked, feedback in said if feedback.flagged]
+    assert len(flagged) == 8
+    for asked, feedback in flagged:
+        assert (COMPLY in asked, REFUSE in asked) == (feedback.unsafe, feedback.overrefuse)
 
 
 @pytest.mark.parametrize(
@@ -216,6 +259,7 @@ def test_data_that_a_part_could_not_learn_from_is_refused(place, rows, said):
 def test_a_real_run_leaves_every_part_loadable(place):
     params = WaltzSft(
         start=str(place / "tiny"),
+        general=2,
         epochs=1,
         feedback_epochs=1,
         baseline_epochs=40,
@@ -226,7 +270,8 @@ def test_a_real_run_leaves_every_part_loadable(place):
     )
     usage, out = run(place, params)
     summary = json.loads((out / "summary.json").read_text())
-    assert sorted(summary["parts"]) == PARTS and summary["wrong_answers"] > 0 and summary["revisions"] > 0
+    assert sorted(summary["parts"]) == PARTS and summary["wrong_answers"] > 0
+    assert (summary["revisions"], summary["general"]) == (4, 2)
     for name in PARTS:
         load_model(out / name / "model", load_tokenizer(out / name / "model"))
         assert (out / name / "train.csv").stat().st_size and summary["parts"][name]["dropped_long"] == 0
