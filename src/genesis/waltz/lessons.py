@@ -16,6 +16,7 @@ Rows = list[dict[str, Any]]
 DECLINE = "The answer helps with harm. Decline, say why, and offer safe help."
 HELP = "The question is harmless. Do not refuse; answer it."
 KEEP = "The answer is right."
+OTHER = {"unsafe": "benign", "benign": "unsafe"}
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
 
 
@@ -30,14 +31,14 @@ def revised(row: dict[str, Any], wrong: str, thought: str | None) -> list[Messag
     return [*asked, {"role": "assistant", "content": _answer(row, thought)}]
 
 
-def remarks(rows: Rows, wrong: dict[str, str]) -> list[list[Message]]:
-    """The feedback agent's examples: every right answer, and the wrong answers by the question's id."""
+def remarks(rows: Rows, right: dict[str, str], wrong: dict[str, str]) -> list[list[Message]]:
+    """The feedback agent's examples: a right answer to every question, and a wrong one where there is one, by the row's id."""
     found = []
     for row in rows:
-        answers = [(row["solution"], True), *([(wrong[row["id"]], False)] if row["id"] in wrong else [])]
-        for answer, right in answers:
-            asked = feedback_messages(row["question"], answer)
-            found.append([*asked, {"role": "assistant", "content": feedback_on(row, right).text}])
+        for answers, is_right in ((right, True), (wrong, False)):
+            if row["id"] in answers:
+                asked = feedback_messages(row["question"], answers[row["id"]])
+                found.append([*asked, {"role": "assistant", "content": feedback_on(row, is_right).text}])
     return found
 
 
@@ -50,16 +51,32 @@ def feedback_on(row: dict[str, Any], right: bool) -> Feedback:
     return Feedback(reasoning, unsafe, overrefuse, advice)
 
 
-def mistakes(sampler: Sampler, rows: Rows, max_tokens: int) -> dict[str, str]:
-    """The visible answers of a baseline that the judge finds wrong, by the question's id."""
+def visible_replies(sampler: Sampler, rows: Rows, max_tokens: int) -> dict[str, str]:
+    """What a baseline answers to every question, by the row's id; replies that cannot be read are left out."""
     replies = sampler.sample([user_turn(row["question"]) for row in rows], max_tokens=max_tokens)
-    wrong = {}
-    for row, reply in zip(rows, replies, strict=True):
-        answer = visible_answer(reply.text)
-        verdict = judge(row["label"], grade_refusal(answer, reply.finished))
-        if verdict.unsafe or verdict.overrefuse:
-            wrong[row["id"]] = answer
-    return wrong
+    answers = {row["id"]: visible_answer(reply.text) for row, reply in zip(rows, replies, strict=True)}
+    return {name: answer for name, answer in answers.items() if grade_refusal(answer).verdict != "incoherent"}
+
+
+def right_and_wrong(rows: Rows, replies: dict[str, dict[str, str]]) -> tuple[dict[str, str], dict[str, str], int]:
+    """A right and a wrong answer to every question, and how many of these pairs the baselines wrote.
+
+    Half of the pairs are the baselines' (`replies` by the only label that each has seen), where the judge finds the one
+    right and the other wrong; the rest are the solution and one borrowed from the other label. So right and wrong answers
+    are written alike, and the feedback agent has to read the question.
+    """
+    right, wrong, made = {row["id"]: row["solution"] for row in rows}, borrowed(rows), 0
+    for row in rows:
+        name, label = row["id"], row["label"]
+        own, other = replies[label].get(name), replies[OTHER[label]].get(name)
+        if own and other and random.Random(name).random() < 0.5 and _good(label, own) and not _good(label, other):
+            right[name], wrong[name], made = own, other, made + 1
+    return right, wrong, made
+
+
+def _good(label: str, answer: str) -> bool:
+    verdict = judge(label, grade_refusal(answer))
+    return not (verdict.unsafe or verdict.overrefuse)
 
 
 def drawn(path: Path, count: int, seed: int) -> list[list[Message]]:
@@ -68,27 +85,23 @@ def drawn(path: Path, count: int, seed: int) -> list[list[Message]]:
     return random.Random(seed).sample(conversations, min(count, len(conversations)))
 
 
-def borrowed(rows: Rows, wrong: dict[str, str]) -> dict[str, str]:
-    """For rows without a wrong answer, the solution of a row of the other label, of the same category where there is one."""
+def borrowed(rows: Rows) -> dict[str, str]:
+    """For every row the solution of one of the other label, of the same category where there is one."""
     pools: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         for category in (row["category"], ""):
             pools.setdefault((row["label"], category), []).append(row["solution"])
-    other = {"unsafe": "benign", "benign": "unsafe"}
     found = {}
     for row in rows:
-        if row["id"] not in wrong:
-            label = other[row["label"]]
-            pool = pools.get((label, row["category"])) or pools[label, ""]
-            found[row["id"]] = random.Random(row["id"]).choice(pool)
+        label = OTHER[row["label"]]
+        pool = pools.get((label, row["category"])) or pools[label, ""]
+        found[row["id"]] = random.Random(row["id"]).choice(pool)
     return found
 
 
-def to_mend(rows: Rows, wrong: dict[str, str], share: float, seed: int) -> Rows:
-    """Rows with a wrong answer, at most the share of all rows, as many of either label as there are."""
-    candidates = [row for row in rows if row["id"] in wrong]
-    random.Random(seed).shuffle(candidates)
-    return candidates[: round(share * len(rows))]
+def to_mend(rows: Rows, share: float, seed: int) -> Rows:
+    """The rows on which a conversation agent also learns to answer again."""
+    return random.Random(seed).sample(rows, round(share * len(rows)))
 
 
 def _answer(row: dict[str, Any], thought: str | None) -> str:

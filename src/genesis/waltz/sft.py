@@ -3,8 +3,8 @@
 The conversation agent learns the same questions four times: from solutions only, from the source's traces, from the warmed-up
 teacher's and from the RL teacher's; and, the same for all, to answer again where feedback says what was wrong. Two baselines
 stand beside them: `before` has seen harmless questions only and helps with everything, `overcautious` unsafe ones only and
-refuses everything. Their own mistakes are the wrong answers that the feedback agent learns to flag and the conversation agents
-to mend; a question that they got right borrows a wrong answer from the other label.
+refuses everything. What they answer, right for the one label and wrong for the other, is half of what the feedback agent learns
+to judge and the conversation agents to mend; the other half are solutions, right or borrowed from the other label.
 """
 
 import shutil
@@ -21,7 +21,17 @@ from genesis.sampling import TransformersSampler
 from genesis.sft import Sft, sft
 from genesis.training import Compute
 from genesis.usage import Usage
-from genesis.waltz.lessons import Rows, answered, borrowed, drawn, mistakes, remarks, revised, to_mend
+from genesis.waltz.lessons import (
+    Rows,
+    answered,
+    borrowed,
+    drawn,
+    remarks,
+    revised,
+    right_and_wrong,
+    to_mend,
+    visible_replies,
+)
 
 BASELINES = {"before": "benign", "overcautious": "unsafe"}  # and the only label that each has seen
 
@@ -36,7 +46,7 @@ class WaltzSft(Sft):
             they do where nothing speaks against it, and what the chat model could do is not forgotten.
         revisions: questions on which a conversation agent also learns to answer again, as a share of all.
         baseline_epochs, feedback_epochs: passes of the two baselines and of the feedback agent.
-        sample_tokens, sample_batch: for the baselines' answers to the questions that they get wrong.
+        sample_tokens, sample_batch: for the baselines' answers.
     """
 
     start: str = "models/chat/model"
@@ -66,9 +76,8 @@ def waltz_sft(
     thoughts = {"source": {row["id"]: row["reasoning_trace"] for row in train}}
     thoughts |= {name: {row["id"]: row["explanation"] for _, row in read_jsonl(path)} for name, path in traces.items()}
     parts = Parts(params, compute, usage)
-    made = baselines(parts, train, val)
-    wrong = made | borrowed(train, made)
-    again = to_mend(train, wrong, params.revisions, params.seed)
+    right, wrong, made = right_and_wrong(train, baselines(parts, train, val))
+    again = to_mend(train, params.revisions, params.seed)
     general = drawn(chats, params.general, params.seed)
     parts.fit(
         "solutions", general + lessons(train, again, wrong, None), [answered(row, None) for row in val], params.epochs
@@ -76,14 +85,10 @@ def waltz_sft(
     held = [answered(row, row["reasoning_trace"]) for row in val]
     for name, own in thoughts.items():
         parts.fit(name, general + lessons(train, again, wrong, own), held, params.epochs)
-    parts.fit("feedback", remarks(train, wrong), remarks(val, {}), params.feedback_epochs)
+    held = remarks(val, {row["id"]: row["solution"] for row in val}, borrowed(val))
+    parts.fit("feedback", remarks(train, right, wrong), held, params.feedback_epochs)
     parts.collect(out)
-    counts = {
-        "wrong_answers": len(made),
-        "borrowed_answers": len(wrong) - len(made),
-        "revisions": len(again),
-        "general": len(general),
-    }
+    counts = {"baseline_pairs": made, "pairs": len(train), "revisions": len(again), "general": len(general)}
     write_json(out / "summary.json", counts | {"parts": {name: summary for name, summary in parts.summaries.items()}})
 
 
@@ -107,17 +112,15 @@ def check(train: Rows, val: Rows, data: Path) -> None:
             )
 
 
-def baselines(parts: "Parts", train: Rows, val: Rows) -> dict[str, str]:
-    """Train both baselines; their wrong answers to the other label's training questions, by the question's id."""
-    wrong: dict[str, str] = {}
-    params = parts.params
+def baselines(parts: "Parts", train: Rows, val: Rows) -> dict[str, dict[str, str]]:
+    """Train both baselines; their answers to all training questions, by the label that each has seen and the row's id."""
+    replies = {}
     for name, label in BASELINES.items():
         own, held = ([answered(row, None) for row in rows if row["label"] == label] for rows in (train, val))
-        parts.fit(name, own, held, params.baseline_epochs)
-        others = [row for row in train if row["label"] != label]
-        sampler = TransformersSampler.load(parts.folder(name) / "model", params.sample_batch)
-        wrong |= mistakes(sampler, others, params.sample_tokens)
-    return wrong
+        parts.fit(name, own, held, parts.params.baseline_epochs)
+        sampler = TransformersSampler.load(parts.folder(name) / "model", parts.params.sample_batch)
+        replies[label] = visible_replies(sampler, train, parts.params.sample_tokens)
+    return replies
 
 
 def lessons(rows: Rows, again: Rows, wrong: dict[str, str], thoughts: dict[str, str] | None) -> list[list[Message]]:
