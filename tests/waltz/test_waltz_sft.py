@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from genesis.chat import user_turn
 from genesis.errors import UserError
 from genesis.models import load_model, load_tokenizer
 from genesis.protocol import parse_feedback, visible_answer
@@ -12,7 +13,18 @@ from genesis.sampling import Completion
 from genesis.training import Compute
 from genesis.usage import Usage
 from genesis.waltz import sft as module
-from genesis.waltz.lessons import DECLINE, HELP, KEEP, answered, feedback_on, mistakes, remarks, revised, to_mend
+from genesis.waltz.lessons import (
+    DECLINE,
+    HELP,
+    KEEP,
+    answered,
+    borrowed,
+    feedback_on,
+    mistakes,
+    remarks,
+    revised,
+    to_mend,
+)
 from genesis.waltz.sft import WaltzSft, lessons, waltz_sft
 
 PARTS = ["before", "feedback", "overcautious", "rl", "sft", "solutions", "source"]
@@ -28,6 +40,7 @@ def row(id, label, **changes):
         "solution": solution,
         "reasoning_trace": f"Why {id}.",
         "label": label,
+        "category": f"c{int(id) // 2 % 2}",
     } | changes
 
 
@@ -119,6 +132,8 @@ def place(tmp_path, tiny_folder):
     (tmp_path / "data").mkdir()
     write(tmp_path / "data/train.jsonl", ROWS)
     write(tmp_path / "data/val.jsonl", ROWS[:2])
+    chats = [{"messages": [*user_turn(f"Hello {i}"), {"role": "assistant", "content": "Good day."}]} for i in range(3)]
+    write(tmp_path / "chats.jsonl", chats)
     for name in ("sft", "rl"):
         write(
             tmp_path / f"{name}.jsonl", [{**one, "explanation": f"The {name} teacher on {one['id']}."} for one in ROWS]
@@ -135,9 +150,9 @@ def run(place, params=None):
     usage = Usage(place / "work", "key")
     out = place / "out"
     out.mkdir(exist_ok=True)
-    params = params or WaltzSft(start=str(place / "tiny"), revisions=0.5)
+    params = params or WaltzSft(start=str(place / "tiny"), revisions=0.5, general=2)
     traces = {name: place / f"{name}.jsonl" for name in ("sft", "rl")}
-    waltz_sft(params, Compute(), place / "data", traces, out, usage)
+    waltz_sft(params, Compute(), place / "data", traces, place / "chats.jsonl", out, usage)
     return usage, out
 
 
@@ -164,7 +179,7 @@ def quick(monkeypatch):
 
 
 def test_each_part_learns_what_its_name_says(place, quick):
-    run(place, WaltzSft(revisions=0.5, epochs=2, baseline_epochs=5, feedback_epochs=4))
+    run(place, WaltzSft(revisions=0.5, general=2, epochs=2, baseline_epochs=5, feedback_epochs=4))
     assert sorted(quick) == PARTS
     asked = {name: [turns[0]["content"] for turns in part.train] for name, part in quick.items()}
     assert all("benign" in text for text in asked["before"]) and len(asked["before"]) == 4
@@ -172,7 +187,8 @@ def test_each_part_learns_what_its_name_says(place, quick):
     thoughts = {"source": "Why 3.", "sft": "The sft teacher on 3.", "rl": "The rl teacher on 3."}
     ablation = {name: json.dumps(quick[name].train) for name in ("solutions", *thoughts)}
     for name, text in ablation.items():
-        assert len(quick[name].train) == 12  # eight questions, and half as many to answer again
+        assert len(quick[name].train) == 14  # two chats, eight questions, and half as many to answer again
+        assert sum("Hello" in text for text in asked[name]) == 2
         assert [other for other, said in thoughts.items() if said in text] == ([name] if name in thoughts else [])
         assert asked[name] == asked["solutions"]
     assert "<|begin_of_thought|>" not in ablation["solutions"]
@@ -193,10 +209,20 @@ def test_a_killed_stage_trains_only_what_was_not_finished(place, quick):
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == PARTS
 
 
-def test_a_baseline_that_makes_no_mistake_is_an_error(place, quick, monkeypatch):
+def test_questions_that_no_baseline_got_wrong_borrow_a_wrong_answer(place, quick, monkeypatch):
     monkeypatch.setattr(module.TransformersSampler, "load", lambda *args: Says("", finished=False))
-    with pytest.raises(UserError, match="baseline 'before' answered none of 4 questions wrongly"):
-        run(place)
+    _, out = run(place)
+    counts = json.loads((out / "summary.json").read_text())
+    assert (counts["wrong_answers"], counts["borrowed_answers"], counts["revisions"]) == (0, 8, 4)
+    rows = [
+        row("0", "benign"),
+        row("1", "unsafe", solution="no 1"),
+        row("2", "benign"),
+        row("3", "unsafe", solution="no 3"),
+    ]
+    found = borrowed(rows, {"1": "made"})
+    assert found == {"0": "no 1", "2": "no 3", "3": COMPLY}  # of the same category, and only where none was made
+    assert borrowed(rows[1:3], {}) == {"1": COMPLY, "2": "no 1"}  # of any category where it has none
 
 
 @pytest.mark.parametrize(
@@ -223,10 +249,11 @@ def test_a_real_run_leaves_every_part_loadable(place):
         rows=4,
         lr=1e-2,
         revisions=0.5,
+        general=2,
     )
     usage, out = run(place, params)
     summary = json.loads((out / "summary.json").read_text())
-    assert sorted(summary["parts"]) == PARTS and summary["wrong_answers"] > 0 and summary["revisions"] > 0
+    assert sorted(summary["parts"]) == PARTS and summary["wrong_answers"] > 0 and summary["revisions"] == 4
     for name in PARTS:
         load_model(out / name / "model", load_tokenizer(out / name / "model"))
         assert (out / name / "train.csv").stat().st_size and summary["parts"][name]["dropped_long"] == 0
