@@ -171,7 +171,7 @@ def naive(teacher, student, tokenizer, _args) -> Callable[[list], list[float]]:
         read = student_text(tokenizer, case.question, case.solution, split_completion(case.completion)[0])
         teacher_ids, student_ids = encoder.encode([said.text])[0], encoder.encode([read.text])[0]
         teacher_T, student_T = logprobs(teacher, teacher_ids.ids), logprobs(student, student_ids.ids)
-        (a, b), (c, d) = explanation_span(teacher_ids, said), explanation_span(student_ids, read)
+        (a, b), (c, d) = explanation_span(teacher_ids, said, True), explanation_span(student_ids, read, True)
         e, f = student_ids.span(read.solution)
         solution_S, d_E = student_T[e - 1 : f - 1], teacher_T[a - 1 : b - 1] - student_T[c - 1 : d - 1]
         return float(solution_S.mean() + 0.01 * solution_S.min() - 3 * (d_E.mean() + 0.01 * d_E.max()))
