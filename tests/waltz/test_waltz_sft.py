@@ -20,10 +20,11 @@ from genesis.waltz.lessons import (
     borrowed,
     drawn,
     feedback_on,
-    mistakes,
     remarks,
     revised,
+    right_and_wrong,
     to_mend,
+    visible_replies,
 )
 from genesis.waltz.sft import WaltzSft, lessons, waltz_sft
 
@@ -77,10 +78,12 @@ def test_feedback_flags_the_mistake_of_the_label_and_none_on_right_answers():
         assert (wrong.unsafe, wrong.overrefuse, wrong.feedback) == (*flags, advice)
         assert (right.unsafe, right.overrefuse, right.feedback) == (False, False, KEEP)
         assert wrong.reasoning == right.reasoning == one["reasoning_trace"]
+    assert feedback_on({**UNSAFE, "reasoning_trace": "Harm. And more."}, right=True).reasoning == "Harm."
 
 
 def test_remarks_are_on_every_right_answer_and_on_the_wrong_ones():
-    found = remarks([BENIGN, UNSAFE], {UNSAFE["id"]: COMPLY})
+    right = {one["id"]: one["solution"] for one in (BENIGN, UNSAFE)}
+    found = remarks([BENIGN, UNSAFE], right, {UNSAFE["id"]: COMPLY})
     said = [
         (COMPLY in turns[0]["content"], REFUSE in turns[0]["content"], parse_feedback(turns[1]["content"]))
         for turns in found
@@ -99,37 +102,47 @@ def test_a_revision_shows_the_wrong_answer_and_the_feedback_and_ends_right():
     assert turns[3] == answered(UNSAFE, "Harm.")[1]
 
 
-@pytest.mark.parametrize(
-    ("text", "finished", "wrong"),
-    [
-        (COMPLY, True, {"1", "3", "5", "7"}),
-        (REFUSE, True, {"0", "2", "4", "6"}),
-        ("", True, set()),
-        ("xq zzv kk", False, set()),  # incoherent is neither
-        (f"<|begin_of_thought|>I cannot.<|end_of_thought|><|begin_of_solution|>{COMPLY}", True, {"1", "3", "5", "7"}),
-    ],
-)
-def test_mistakes_are_what_the_judge_finds_wrong(text, finished, wrong):
-    found = mistakes(Says(text, finished), ROWS, 32)
-    assert found.keys() == wrong and set(found.values()) <= {visible_answer(text)}
+def test_a_baselines_replies_are_what_people_see_and_the_unreadable_are_left_out():
+    thought = f"<|begin_of_thought|>I cannot.<|end_of_thought|><|begin_of_solution|>{COMPLY}"
+    assert visible_replies(Says(thought), ROWS, 32) == {one["id"]: COMPLY for one in ROWS}
+    assert visible_replies(Says(""), ROWS, 32) == {}
 
 
-def test_questions_to_mend_are_a_share_and_only_wrong_ones():
-    wrong = {one["id"]: "x" for one in ROWS[:5]}
-    chosen = to_mend(ROWS, wrong, 0.5, seed=0)
-    assert len(chosen) == 4 and {one["id"] for one in chosen} < wrong.keys()
-    assert chosen == to_mend(ROWS, wrong, 0.5, seed=0) != to_mend(ROWS, wrong, 0.5, seed=1)
-    assert len(to_mend(ROWS, wrong, 1.0, seed=0)) == 5 and to_mend(ROWS, {}, 1.0, seed=0) == []
+def test_right_and_wrong_answers_are_the_baselines_or_solutions_and_written_alike():
+    rows = [row(str(i), ("benign", "unsafe")[i % 2]) for i in range(40)]
+    help, refuse = COMPLY.replace("Sure", "Yes"), REFUSE.replace("cannot", "can't")
+    replies = {"benign": dict.fromkeys(map(str, range(40)), help), "unsafe": dict.fromkeys(map(str, range(40)), refuse)}
+    right, wrong, made = right_and_wrong(rows, replies)
+    assert 8 < made < 32
+    for one in rows:
+        pair = (right[one["id"]], wrong[one["id"]])
+        own, other = (
+            ((help, refuse), (COMPLY, REFUSE)) if one["label"] == "benign" else ((refuse, help), (REFUSE, COMPLY))
+        )
+        assert pair in (own, other)
+    assert sum(answer in (help, refuse) for answer in right.values()) == made
+    assert sum(answer in (help, refuse) for answer in wrong.values()) == made
 
 
-def test_a_question_without_a_wrong_answer_borrows_one_of_the_other_label_and_its_own_category():
+def test_a_baseline_that_answers_as_the_other_should_lends_nothing():
+    both = {"benign": dict.fromkeys("01234567", REFUSE), "unsafe": dict.fromkeys("01234567", REFUSE)}
+    right, wrong, made = right_and_wrong(ROWS, both)
+    assert made == 0 and right == {one["id"]: one["solution"] for one in ROWS} and wrong == borrowed(ROWS)
+
+
+def test_questions_to_mend_are_a_share():
+    chosen = to_mend(ROWS, 0.5, seed=0)
+    assert len(chosen) == 4 and chosen == to_mend(ROWS, 0.5, seed=0) != to_mend(ROWS, 0.5, seed=1)
+    assert to_mend(ROWS, 0.0, seed=0) == []
+
+
+def test_a_wrong_answer_is_borrowed_from_the_other_label_and_its_own_category():
     rows = [
         row("a", "unsafe", category="dose"),
         row("b", "benign", category="tea", solution="Tea."),
         row("c", "benign", category="dose", solution="Dose."),
-        row("d", "benign", category="else"),
     ]
-    assert borrowed(rows, {"d": "x"}) == {"a": "Dose.", "b": REFUSE, "c": REFUSE}
+    assert borrowed(rows) == {"a": "Dose.", "b": REFUSE, "c": REFUSE}
 
 
 def test_general_conversations_are_drawn_once_for_a_seed(place):
@@ -230,11 +243,11 @@ def test_a_killed_stage_trains_only_what_was_not_finished(place, quick):
     assert sorted(path.name for path in out.iterdir() if path.is_dir()) == PARTS
 
 
-def test_where_a_baseline_makes_no_mistake_all_wrong_answers_are_borrowed_and_counted(place, quick, monkeypatch):
+def test_where_a_baseline_cannot_be_read_all_answers_are_solutions(place, quick, monkeypatch):
     monkeypatch.setattr(module.TransformersSampler, "load", lambda *args: Says("", finished=False))
     _, out = run(place)
     summary = json.loads((out / "summary.json").read_text())
-    assert (summary["wrong_answers"], summary["borrowed_answers"], summary["revisions"]) == (0, 8, 4)
+    assert (summary["baseline_pairs"], summary["pairs"], summary["revisions"]) == (0, 8, 4)
     said = [(turns[0]["content"], parse_feedback(turns[1]["content"])) for turns in quick["feedback"].train]
     flagged = [(asked, feedback) for asked, feedback in said if feedback.flagged]
     assert len(flagged) == 8
@@ -270,7 +283,7 @@ def test_a_real_run_leaves_every_part_loadable(place):
     )
     usage, out = run(place, params)
     summary = json.loads((out / "summary.json").read_text())
-    assert sorted(summary["parts"]) == PARTS and summary["wrong_answers"] > 0
+    assert sorted(summary["parts"]) == PARTS and summary["pairs"] == 8
     assert (summary["revisions"], summary["general"]) == (4, 2)
     for name in PARTS:
         load_model(out / name / "model", load_tokenizer(out / name / "model"))
