@@ -61,6 +61,7 @@ def pipeline(run, folder: Path) -> None:
         "conf",
         "data/seed/corpus",
         "data/seed/chat",
+        "data/seed/prices.csv",
         "data/raw",
         ".dvc",
         ".dvcignore",

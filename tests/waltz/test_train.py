@@ -20,7 +20,7 @@ from genesis.waltz import train
 from genesis.waltz.train import WaltzRl, waltz_rl
 
 SMALL = {"prompts": 2, "rows": 32, "lr": 4e-3, "max_tokens": 10, "feedback_max_tokens": 56}
-SHORT = WaltzRl(**{**SMALL, "lr": 1e-3, "rows": 8}, group=4, steps=2, blocks=1, feedback_steps=1, conversation_steps=2)
+SHORT = WaltzRl(**{**SMALL, "lr": 1e-3, "rows": 8}, group=4, steps=1, blocks=1, feedback_steps=1, conversation_steps=2)
 
 
 def starts(conversation, feedback):
@@ -109,7 +109,7 @@ def test_a_block_resumes_from_its_checkpoint(undecided, guessing, rows, tmp_path
 def test_every_file_is_written_and_the_pair_answers(undecided, guessing, rows, tmp_path, usage):
     params = replace(SHORT, lora=Lora(rank=2))
     waltz_rl(params, Compute(), starts(undecided, guessing), rows, tmp_path / "out", usage)
-    for agent, steps, term in (("feedback", 3, "r_label"), ("conversation", 2, "r_answer")):
+    for agent, steps, term in (("feedback", 2, "r_label"), ("conversation", 2, "r_answer")):
         folder = tmp_path / "out" / agent
         log, summary = read_log(folder / "train.csv"), json.loads((folder / "summary.json").read_text())
         assert [int(row["step"]) for row in log] == list(range(1, steps + 1)) and summary["steps"] == steps
