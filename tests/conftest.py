@@ -41,25 +41,34 @@ def tokenizer(seed_texts):
     return train_bpe(iter(seed_texts), 512)
 
 
-@pytest.fixture
-def tiny_model(tokenizer):
-    """A random NanoChat of two layers, width 32."""
+@pytest.fixture(scope="session")
+def make_tiny(tokenizer):
+    """A function that makes a random NanoChat of two layers, width 32; the same weights at every call."""
     import torch
     from transformers import NanoChatConfig, NanoChatForCausalLM
 
-    torch.manual_seed(0)
-    config = NanoChatConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return NanoChatForCausalLM(config).eval()
+    def make():
+        torch.manual_seed(0)
+        config = NanoChatConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=512,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        return NanoChatForCausalLM(config).eval()
+
+    return make
+
+
+@pytest.fixture
+def tiny_model(make_tiny):
+    """A random NanoChat of two layers, width 32."""
+    return make_tiny()
 
 
 @pytest.fixture

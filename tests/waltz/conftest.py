@@ -28,27 +28,12 @@ def rows(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def taught(tmp_path_factory, tokenizer):
+def taught(tmp_path_factory, tokenizer, make_tiny):
     """Teach a tiny random model conversations and give its folder."""
 
     def teach(name, conversations, epochs=60):
-        import torch
-        from transformers import NanoChatConfig, NanoChatForCausalLM
-
         folder = tmp_path_factory.mktemp(name)
-        torch.manual_seed(0)
-        config = NanoChatConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=64,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            max_position_embeddings=512,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-        NanoChatForCausalLM(config).save_pretrained(folder / "start")
+        make_tiny().save_pretrained(folder / "start")
         tokenizer.save_pretrained(folder / "start")
         (folder / "work").mkdir()
         params = Sft(epochs=epochs, batch=6, rows=6, lr=1e-2, max_length=256)
