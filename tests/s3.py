@@ -60,6 +60,8 @@ def serve() -> Iterator[Store]:
         yield Store(store.endpoint, made["AccessKeyId"], made["SecretAccessKey"])
     finally:
         _let_pass(store, b"inf")
+        # moto keeps users and buckets for the whole process: the next store must not find these
+        urllib.request.urlopen(urllib.request.Request(f"{store.endpoint}/moto-api/reset", method="POST")).close()
         server.stop()
 
 
