@@ -179,7 +179,7 @@ def test_the_feedback_agent_sees_what_people_see_and_whole_conversations():
         *user_turn("Three?"),
     ]
     asked = feedback_messages(turns, "")[0]["content"]
-    assert asked.startswith("System: Be brief.\nUser: One?\nAssistant: Two.\nUser: Three?\n\nAnswer: (no answer)\n")
+    assert asked.endswith("\n\nAnswer: (no answer)\n\nSystem: Be brief.\nUser: One?\nAssistant: Two.\nUser: Three?")
     revision = revision_messages(turns, f"{T}open", FLAG)
     assert revision[:4] == turns and revision[4] == {"role": "assistant", "content": "(no answer)"}
     assert FLAG.feedback in revision[5]["content"] and FLAG.reasoning not in revision[5]["content"]

@@ -158,7 +158,7 @@ def test_feedback_and_revisions_are_counted_by_what_they_did():
         return HELP if kind == "spoil" else REFUSE
 
     def remark(text):
-        kind = text.split()[1]
+        kind = text.rpartition("Question: ")[2].split()[0]
         return {"wave": FINE, "broken": "{"}.get(kind, flag.replace("{}", kind))
 
     records = score(prompts, answer, remark)
