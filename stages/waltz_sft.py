@@ -1,5 +1,6 @@
-"""Distil the safety pair's first agents, the ablation and the baselines: python stages/waltz_sft.py."""
+"""Distil one of the safety pair's first agents: python stages/waltz_sft.py solutions|source|sft|rl|feedback."""
 
+import sys
 from pathlib import Path
 
 from genesis.launch import launch
@@ -8,14 +9,14 @@ from genesis.training import Compute
 from genesis.usage import measured
 from genesis.waltz.sft import WaltzSft, waltz_sft
 
-out = Path("models/waltz/sft")
-data = Path("data/safety")
-traces = {name: Path("data/traces") / name / "traces.jsonl" for name in ("sft", "rl")}
-chats = Path("models/chat/train.jsonl")
+part = sys.argv[1]
+out = Path("models/waltz/sft") / part
+data = Path("data/waltz") / part
 params = load_params(WaltzSft, "waltz_sft")
-deps = [Path(params.start), data / "train.jsonl", data / "val.jsonl", *traces.values(), chats]
+if part == "feedback":
+    params = load_params(WaltzSft, "waltz_sft", **params.feedback)
 compute = load_params(Compute, "compute")
 launch(compute.processes, compute.accelerate)
 
-with measured("waltz_sft", None, out, params, deps) as usage:
-    waltz_sft(params, compute, data, traces, chats, out, usage)
+with measured("waltz_sft", part, out, params, [Path(params.start), data]) as usage:
+    waltz_sft(params, compute, data, out, usage)

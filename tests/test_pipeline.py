@@ -28,6 +28,8 @@ from genesis.rlt.sft import RltSft
 from genesis.rlt.student import Student
 from genesis.rlt.traces import Traces
 from genesis.training import Compute
+from genesis.waltz.baselines import WaltzBaselines
+from genesis.waltz.lessons import WaltzLessons
 from genesis.waltz.sft import WaltzSft
 from genesis.waltz.train import WaltzRl
 from imports import ROOT, closure
@@ -46,6 +48,8 @@ SECTIONS = {
     "rlt_sft": RltSft,
     "rl": Rl,
     "traces": Traces,
+    "waltz_baselines": WaltzBaselines,
+    "waltz_lessons": WaltzLessons,
     "waltz_sft": WaltzSft,
     "waltz_rl": WaltzRl,
     "eval_core": EvalCore,

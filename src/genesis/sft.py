@@ -14,13 +14,21 @@ from typing import Any
 
 from genesis.chat import Message, write_json
 from genesis.errors import UserError
-from genesis.loss import summed_loss
+from genesis.loss import IGNORE, summed_loss
 from genesis.models import load_model, load_tokenizer
+from genesis.openings import Draws, Openings, opening, with_openings
 from genesis.tracking import keep, trackers
-from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token, processes
+from genesis.training import (
+    Compute,
+    LikeLengths,
+    TimedCheckpoints,
+    UsageCallback,
+    checkpoint_of,
+    flops_per_token,
+    processes,
+)
 from genesis.usage import Usage
 
-IGNORE = -100
 Row = dict[str, list[int]]
 Encoder = Callable[[Any, Any], Row]
 COLUMNS = ["loss", "learning_rate", "grad_norm"]
@@ -80,10 +88,13 @@ def sft(
     out: Path,
     usage: Usage,
     encoder: Encoder | None = None,
+    openings: Openings | None = None,
+    opened: list[Any] | None = None,
 ) -> dict[str, Any]:
     """Fine-tune `start` on examples and write `out`/model, train.csv and summary.json; returns the summary.
 
-    Examples are conversations, unless an `encoder` says how an example becomes a row of input_ids and labels.
+    Examples are conversations, unless an `encoder` says how an example becomes a row of input_ids and labels. With
+    `openings`, every step also learns the first sentences of some of `opened`.
 
     Raises:
         UserError: no example fits, LoRA keys that contradict, a loss that is not finite.
@@ -92,7 +103,17 @@ def sft(
     import torch
     from trl import SFTConfig, SFTTrainer
 
-    class Trainer(SFTTrainer):
+    class Ordered(SFTTrainer):
+        """SFTTrainer whose batches of like lengths come in the same order after an interruption."""
+
+        def _get_train_sampler(self, train_dataset=None):
+            if self.args.train_sampling_strategy != "group_by_length":
+                return super()._get_train_sampler(train_dataset)
+            batch = self.args.train_batch_size * self.args.gradient_accumulation_steps
+            lengths = [len(ids) for ids in (train_dataset or self.train_dataset)["input_ids"]]
+            return LikeLengths(batch, lengths, self.args.seed)
+
+    class Trainer(Ordered):
         """SFTTrainer that runs the output layer on labelled positions only, where TRL runs it on all off the GPU."""
 
         def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
@@ -150,7 +171,11 @@ def sft(
     resumed_from = checkpoint_of(usage)
     usage.resumed = resumed_from is not None
     step = int(Path(resumed_from).name.split("-")[1]) if resumed_from else 0
-    trainer = (Trainer if add_completion_loss(model) else SFTTrainer)(
+    kind = Trainer if add_completion_loss(model) else Ordered
+    if openings and openings.count:
+        first, _ = encode_all(opened or [], tokenizer, params.max_length, encoder)
+        kind = with_openings(kind, _draws(first, openings, params, tokenizer), openings.weight)
+    trainer = kind(
         model=model,
         args=config,
         train_dataset=_dataset(rows),
@@ -188,6 +213,14 @@ def sft(
         keep(usage, out)
         write_json(out / "summary.json", summary)
     return summary
+
+
+def _draws(rows: list[Row], openings: Openings, params: Sft, tokenizer) -> Draws:
+    """What a micro-batch of one process learns beside its rows."""
+    if not rows:
+        raise UserError(f"sft: no example whose opening could be learnt fits into max_length {params.max_length}")
+    first = [opening(row, tokenizer) for row in rows]
+    return Draws(first, max(1, openings.count * params.rows // params.batch), tokenizer.pad_token_id, params.seed)
 
 
 SCALED = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier")
@@ -300,7 +333,7 @@ def _dataset(rows: list[Row]):
     from datasets import Dataset
 
     shuffled = random.Random(0).sample(rows, len(rows))
-    return Dataset.from_list([{**row, "length": len(row["input_ids"])} for row in shuffled])
+    return Dataset.from_list(shuffled)
 
 
 def lora_config(params: Lora):

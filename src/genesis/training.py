@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from transformers import TrainerCallback
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from genesis.errors import BudgetError, UserError
 from genesis.usage import Usage
@@ -177,6 +178,19 @@ class UsageCallback(TrainerCallback):
             row = {name: logs.get(name, "") for name in self.columns}
             if self.log:
                 self.log.add(**{**row, "step": state.global_step, "tokens": tokens})
+
+
+class LikeLengths(LengthGroupedSampler):
+    """transformers' order of like lengths, drawn from seed and epoch alone, so that a resumed run goes on in the same order."""
+
+    def __init__(self, batch_size: int, lengths: list[int], seed: int):
+        super().__init__(batch_size, lengths=lengths)
+        self.seed = seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin an epoch; the Trainer calls it."""
+        self.generator = torch.Generator().manual_seed(self.seed + epoch)
 
 
 class TimedCheckpoints(TrainerCallback):

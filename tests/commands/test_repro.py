@@ -6,12 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 import yaml
+from dvc.repo import Repo
 
 from genesis.__main__ import main
 from genesis.commands import repro
 
 EACH = {"foreach": "${agents}"}
-STAGES = {
+STAGES: dict = {
     "chat": {"outs": ["chat"]},
     "agent_sources": {"outs": ["sources"]},
     "agent_data": EACH | {"do": {"deps": ["sources"], "outs": ["data/${item}"]}},
@@ -24,12 +25,15 @@ STAGES = {
     },
     "collect": {"deps": ["models", "traces"], "outs": ["metrics"]},
 }
+for block in STAGES.values():
+    block.get("do", block)["cmd"] = "never run"
 
 
 @pytest.fixture
 def dvc(tmp_path, monkeypatch):
     """Every DVC command asked for, in order; `status` and `codes` (by target) say how each ends."""
     monkeypatch.chdir(tmp_path)
+    Repo.init(str(tmp_path), no_scm=True).close()
     (tmp_path / "params.yaml").write_text(yaml.safe_dump({"agents": ["a", "b", "c"]}))
     (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": STAGES}))
     asked = SimpleNamespace(jobs=[], plain=[], threads=[], status=1, codes={}, root=tmp_path, busy=0, most=0)

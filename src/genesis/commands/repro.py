@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
+from genesis.budget import AGENT
 from genesis.usage import STOP, dvc_root
 
 SHARED = ("chat", "agent_sources")
@@ -59,23 +60,23 @@ def plan_jobs(root: Path) -> list[Job]:
     An agent's stages are one job, since they follow one another; any other stage, and each item of it, is a job of its own.
     """
     import networkx as nx
+    from dvc.repo import Repo
 
     from genesis.agents import agent_names
-    from genesis.report.dag import graph, read_stages
 
-    stages = {stage.name: stage for stage in read_stages(root)}
-    edges = graph(list(stages.values()))
-    done = {*SHARED, *TAIL}.union(*(nx.ancestors(edges, name) for name in SHARED))
-    agents = tuple(agent_names(root / "params.yaml"))
-    own = [name for name in nx.topological_sort(edges) if stages[name].items == agents]
-    rest = [name for name in edges if name not in done and name not in own]
-    rest.sort(key=lambda name: -len(nx.descendants(edges, name)))
+    with Repo(str(root)) as repo:
+        users = nx.relabel_nodes(repo.index.graph, lambda stage: stage.addressing).reverse()
+    done = set(SHARED).union(*(nx.ancestors(users, name) for name in SHARED))
+    agents = agent_names(root / "params.yaml")
+    order = [name for name in nx.lexicographical_topological_sort(users) if name not in done | set(TAIL)]
+    own = {agent: tuple(name for name in order if name in {f"{stage}@{agent}" for stage in AGENT}) for agent in agents}
+    rest = set(order).difference(*own.values())
+    ahead = {name: len(nx.descendants(users, name)) for name in rest}
     jobs = [
-        Job(target, (target,), frozenset(edges.predecessors(name)) & frozenset(rest))
-        for name in rest
-        for target in ([f"{name}@{item}" for item in stages[name].items] if stages[name].items else [name])
+        Job(name, (name,), frozenset(rest.intersection(users.predecessors(name)))) for name in order if name in rest
     ]
-    return jobs + [Job(agent, tuple(f"{stage}@{agent}" for stage in own)) for agent in agents]
+    jobs.sort(key=lambda job: -ahead[job.name])
+    return jobs + [Job(agent, targets) for agent, targets in own.items()]
 
 
 def _side_by_side(jobs: list[Job], at_once: int) -> int:
@@ -84,7 +85,7 @@ def _side_by_side(jobs: list[Job], at_once: int) -> int:
     waiting, running, code = list(jobs), {}, 0
     with ThreadPoolExecutor(at_once) as pool:
         while waiting or running:
-            unfinished = {job.name.partition("@")[0] for job in [*waiting, *running.values()]}
+            unfinished = {job.name for job in [*waiting, *running.values()]}
             ready = [job for job in waiting if not job.needs & unfinished] if code == 0 else []
             for job in ready[: at_once - len(running)]:
                 alone = len(ready) == 1 and not running

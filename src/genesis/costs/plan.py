@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.budget import Budget, Cap, caps, spending
+from genesis.budget import RLT, Budget, Cap, caps, spending
 from genesis.costs import formulas as f
 from genesis.costs.declared import Declared, agent_baseline_usd, read_declared
 from genesis.costs.pending import DONE, FOLLOWS, RESTORED, RUNS, Step
@@ -19,7 +19,7 @@ from genesis.prices import Cost, own_price, usd_text
 from genesis.usage import dvc_root
 
 UNMEASURED = ("agent_sources", "collect", "cost", "report")
-SAFETY = ("safety_data", "student", "rlt_sft", "rlt_rl", "traces", "waltz_sft", "waltz_rl", "eval_safety")
+SAFETY = (*RLT, "waltz_baselines", "waltz_lessons", "waltz_sft", "waltz_rl", "eval_safety")
 AHEAD = (RUNS, FOLLOWS)
 EMPTY = Path("no workspace")
 

@@ -18,6 +18,7 @@ from genesis.safety_rows import ENDS, HEADLINES, KEPT, REDUCTIONS, ROWS, keys, r
 from genesis.safety_sets import Columns, Prompt, read_set
 from genesis.sampling import Completion, Sampler, TransformersSampler
 from genesis.usage import Usage
+from genesis.waltz.lessons import BASELINES
 
 COLUMNS = Columns("question", label_column="label", category=("category",), id="id")
 
@@ -56,7 +57,7 @@ def eval_safety(params: EvalSafety, test: Path, models: Path, out: Path, usage: 
 
     Args:
         test: the held-out prompts: id, question, label, category.
-        models: the folder with chat/, waltz/sft/ and waltz/rl/.
+        models: the folder with chat/, waltz/baselines/, waltz/sft/ and waltz/rl/.
 
     Raises:
         UserError: bad prompts, a model that cannot be loaded, too many failures or unreadable verdicts, or an agreement
@@ -88,7 +89,7 @@ def agents_of(row: str, models: Path) -> tuple[Path, Path | None]:
         return pair / "conversation/model", pair / "feedback/model"
     if row == "feedback_untrained":
         return sft / "rl/model", sft / "feedback/model"
-    return sft / row / "model", None
+    return (models / "waltz/baselines" if row in BASELINES else sft) / row / "model", None
 
 
 def play_rows(params: EvalSafety, prompts: list[Prompt], models: Path, judge: Judge, usage: Usage):

@@ -35,7 +35,13 @@ STAGES = (
     ("rlt_rl", "models/rlt/teacher", "rlt"),
     ("traces@sft", "data/traces/sft", "rlt"),
     ("traces@rl", "data/traces/rl", "rlt"),
-    ("waltz_sft", "models/waltz/sft", "waltz"),
+    ("waltz_baselines@before", "models/waltz/baselines/before", "waltz"),
+    ("waltz_baselines@overcautious", "models/waltz/baselines/overcautious", "waltz"),
+    ("waltz_lessons", "data/waltz", "waltz"),
+    *(
+        (f"waltz_sft@{part}", f"models/waltz/sft/{part}", "waltz")
+        for part in ("solutions", "source", "sft", "rl", "feedback")
+    ),
     ("waltz_rl", "models/waltz/rl", "waltz"),
     ("eval_safety", "data/evals/safety", "waltz"),
 )

@@ -7,7 +7,7 @@ import altair as alt
 from genesis.report.facts import Facts
 from genesis.report.theme import HEIGHT, Palette
 
-WARM_UPS = ("student", "rlt_sft", "waltz_sft")
+WARM_UPS = ("student", "rlt_sft", "waltz_baselines", "waltz_sft")
 TERMS = {"reward": "reward", "r_ss": "solution term", "r_kl": "explanation term", "format": "format term"}
 
 

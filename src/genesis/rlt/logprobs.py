@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
-MIN_SHARED = 16
+MIN_SHARED = 16  # tokens of a common beginning
+MIN_GROUP = 4  # texts; two forwards for fewer take longer than reading the beginning again
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,13 @@ def token_logprobs(
 
 
 def _groups(requests: list[Request]) -> list[list[int]]:
-    """Indices of requests with the same tokens before the first kept one; those that stand alone form one group."""
+    """Indices of requests with the same tokens before the first kept one; those with few of a kind form one group."""
     groups = defaultdict(list)
     for index, request in enumerate(requests):
         if request.keep:
             groups[tuple(request.ids[: request.keep[0] - 1])].append(index)
-    alone = [members[0] for members in groups.values() if len(members) == 1]
-    return [members for members in groups.values() if len(members) > 1] + ([alone] if alone else [])
+    few = [index for members in groups.values() if len(members) < MIN_GROUP for index in members]
+    return [members for members in groups.values() if len(members) >= MIN_GROUP] + ([few] if few else [])
 
 
 class _Scorer:

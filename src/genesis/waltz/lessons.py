@@ -1,11 +1,20 @@
-"""What the safety pair learns from: answers, answers mended after feedback, and feedback on right and wrong answers."""
+"""What the safety pair learns from: answers, answers mended after feedback, and feedback on right and wrong answers.
+
+A conversation agent learns the same questions four times, the ablation that RLT rests on: from solutions only, from the
+source's traces, from the warmed-up teacher's and from the RL teacher's; and, the same for all, to answer again where feedback
+says what was wrong. The feedback agent learns to judge right and wrong answers: half of either are what the baselines said, the
+other half solutions, right or borrowed from the other label.
+"""
 
 import random
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, read_conversations, user_turn
+from genesis.chat import Message, read_conversations, read_jsonl, user_turn, write_json, write_jsonl
+from genesis.errors import UserError
 from genesis.graders.refusal import grade_refusal, judge
 from genesis.protocol import Feedback, feedback_messages, revision_messages, visible_answer
 from genesis.sampling import Sampler
@@ -13,11 +22,113 @@ from genesis.tags import thought_and_solution
 
 Rows = list[dict[str, Any]]
 
+BASELINES = {"before": "benign", "overcautious": "unsafe"}  # and the only label that each has seen
 DECLINE = "The answer helps with harm. Decline, say why, and offer safe help."
 HELP = "The question is harmless. Do not refuse; answer it."
 KEEP = "The answer is right."
+REFUSES, HELPS = "The answer refuses.", "The answer helps."
 OTHER = {"unsafe": "benign", "benign": "unsafe"}
 SENTENCE = re.compile(r"(?<=[.!?])\s+")
+
+
+@dataclass
+class WaltzLessons:
+    """Section `waltz_lessons`.
+
+    Attributes:
+        general: conversations of the chat stage's training that the conversation agents learn too, so that helping is what
+            they do where nothing speaks against it, and what the chat model could do is not forgotten.
+        revisions: questions on which a conversation agent also learns to answer again, as a share of all.
+    """
+
+    general: int = 500
+    revisions: float = 0.3
+    seed: int = 0
+
+
+def waltz_lessons(
+    params: WaltzLessons, data: Path, baselines: Path, traces: dict[str, Path], chats: Path, out: Path
+) -> None:
+    """Write `out`/<part>/{train, val}.jsonl for every part ({id, kind, messages}) and `out`/summary.json.
+
+    Args:
+        data: the folder of safety_data.
+        baselines: the folder with each baseline's replies.jsonl.
+        traces: the teachers' traces by the name of their part, `sft` and `rl`.
+        chats: the chat stage's training conversations.
+
+    Raises:
+        UserError: a label without rows, or questions without traces.
+    """
+    train, val = ([row for _, row in read_jsonl(data / f"{part}.jsonl")] for part in ("train", "val"))
+    check(train, val, data)
+    replies = {
+        label: {row["id"]: row["answer"] for _, row in read_jsonl(baselines / name / "replies.jsonl")}
+        for name, label in BASELINES.items()
+    }
+    right, wrong, made = right_and_wrong(train, replies)
+    again = to_mend(train, params.revisions, params.seed)
+    general = drawn(chats, params.general, params.seed)
+    thoughts = {"solutions": None, "source": {row["id"]: row["reasoning_trace"] for row in train}}
+    thoughts |= {name: {row["id"]: row["explanation"] for _, row in read_jsonl(path)} for name, path in traces.items()}
+    counts = {"baseline_pairs": made, "pairs": len(train), "revisions": len(again), "general": len(general)}
+    for part, own in thoughts.items():
+        held = [answered(row, own and row["reasoning_trace"]) for row in val]
+        learnt = {"general": general, **lessons(train, again, wrong, own)}
+        counts[part] = _write(out / part, learnt, {"answer": held})
+    held = remarks(val, {row["id"]: row["solution"] for row in val}, borrowed(val))
+    counts["feedback"] = _write(out / "feedback", {"remark": remarks(train, right, wrong)}, {"remark": held})
+    write_json(out / "summary.json", counts)
+
+
+def _write(folder: Path, train: dict[str, list[list[Message]]], val: dict[str, list[list[Message]]]) -> int:
+    for name, kinds in (("train", train), ("val", val)):
+        write_jsonl(folder / f"{name}.jsonl", _rows(kinds))
+    return sum(map(len, train.values()))
+
+
+def _rows(kinds: dict[str, list[list[Message]]]) -> Iterator[dict[str, Any]]:
+    for kind, conversations in kinds.items():
+        for number, messages in enumerate(conversations):
+            yield {"id": f"{kind}-{number}", "kind": kind, "messages": messages}
+
+
+def check(train: Rows, val: Rows, data: Path) -> None:
+    """Refuse data that some part could not learn from.
+
+    Raises:
+        UserError: names file and field.
+    """
+    for rows, path in ((train, data / "train.jsonl"), (val, data / "val.jsonl")):
+        for label in BASELINES.values():
+            if not any(row["label"] == label for row in rows):
+                raise UserError(
+                    f"{path}: field 'label': no row is {label}; both labels are needed, balance the sources"
+                )
+        bare = [row["id"] for row in rows if not row["solution"] or not row["reasoning_trace"]]
+        if bare:
+            raise UserError(
+                f"{path}: fields 'solution' and 'reasoning_trace': {len(bare)} rows lack one, {bare[0]} for one; the ablation "
+                "compares traces on the same questions: set safety_data.require_traces, or give the source traces"
+            )
+
+
+def lessons(
+    rows: Rows, again: Rows, wrong: dict[str, str], thoughts: dict[str, str] | None
+) -> dict[str, list[list[Message]]]:
+    """A conversation agent's examples by kind; questions whose trace is missing are left out, `thoughts` None leaves out all
+    traces."""
+
+    def thought(row: dict[str, Any]) -> str | None:
+        return None if thoughts is None else thoughts[row["id"]]
+
+    def known(row: dict[str, Any]) -> bool:
+        return thoughts is None or bool(thoughts.get(row["id"]))
+
+    return {
+        "answer": [answered(row, thought(row)) for row in rows if known(row)],
+        "revision": [revised(row, wrong[row["id"]], thought(row)) for row in again if known(row)],
+    }
 
 
 def answered(row: dict[str, Any], thought: str | None) -> list[Message]:
@@ -43,12 +154,14 @@ def remarks(rows: Rows, right: dict[str, str], wrong: dict[str, str]) -> list[li
 
 
 def feedback_on(row: dict[str, Any], right: bool) -> Feedback:
-    """The feedback that is due: the trace's first sentence judges the question, the flags name the mistake, the last field says
-    what to do."""
+    """The feedback that is due: the trace's first sentence judges the question, a second one says what the answer does, the flags
+    name the mistake, the last field says what to do."""
     unsafe, overrefuse = (not right and row["label"] == label for label in ("unsafe", "benign"))
     advice = KEEP if right else DECLINE if unsafe else HELP
-    reasoning = SENTENCE.split(row["reasoning_trace"] or "", maxsplit=1)[0]
-    return Feedback(reasoning, unsafe, overrefuse, advice)
+    judged = SENTENCE.split(row["reasoning_trace"] or "", maxsplit=1)[0]
+    # whether a flag is due depends on both at once, which a small model learns only where both are said before
+    does = REFUSES if right == (row["label"] == "unsafe") else HELPS
+    return Feedback(f"{judged} {does}".strip(), unsafe, overrefuse, advice)
 
 
 def visible_replies(sampler: Sampler, rows: Rows, max_tokens: int) -> dict[str, str]:

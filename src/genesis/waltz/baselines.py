@@ -1,0 +1,54 @@
+"""The two baselines that the safety pair is measured against, and what they answer to the training questions.
+
+`before` has seen harmless questions only and helps with everything; `overcautious` has seen unsafe ones only and refuses
+everything. Their answers, right for the one label and wrong for the other, are half of what the feedback agent learns to judge
+and the conversation agents to mend.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from accelerate import PartialState
+
+from genesis.chat import read_jsonl, write_jsonl
+from genesis.errors import UserError
+from genesis.sampling import TransformersSampler
+from genesis.sft import Sft, sft
+from genesis.training import Compute
+from genesis.usage import Usage
+from genesis.waltz.lessons import BASELINES, answered, visible_replies
+
+
+@dataclass
+class WaltzBaselines(Sft):
+    """Section `waltz_baselines`.
+
+    Attributes:
+        start: a folder or hub model.
+        sample_tokens, sample_batch: for the answers to the training questions.
+    """
+
+    start: str = "models/chat/model"
+    sample_tokens: int = 64
+    sample_batch: int = 128
+
+
+def waltz_baselines(params: WaltzBaselines, compute: Compute, name: str, data: Path, out: Path, usage: Usage) -> None:
+    """Train the baseline `name`; see `genesis.sft.sft` for what is written, and `out`/replies.jsonl ({id, answer}).
+
+    Raises:
+        UserError: no question of the label that it learns.
+    """
+    train, val = ([row for _, row in read_jsonl(data / f"{part}.jsonl")] for part in ("train", "val"))
+    label = BASELINES[name]
+    own, held = ([answered(row, None) for row in rows if row["label"] == label] for rows in (train, val))
+    for rows, part in ((own, "train"), (held, "val")):
+        if not rows:
+            raise UserError(
+                f"{data / part}.jsonl: field 'label': no row is {label}; both labels are needed, balance the sources"
+            )
+    sft(params, compute, params.start, own, held, out, usage)
+    if PartialState().is_main_process:
+        sampler = TransformersSampler.load(out / "model", params.sample_batch)
+        replies = visible_replies(sampler, train, params.sample_tokens)
+        write_jsonl(out / "replies.jsonl", ({"id": row, "answer": answer} for row, answer in replies.items()))
