@@ -22,11 +22,11 @@ install: .venv/installed  ## make .venv and install requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-repro: install  ## run the pipeline (JOBS agents at a time) and print the headline numbers
+repro: install  ## run the pipeline (JOBS stages at a time) and print the headline numbers
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m genesis repro --jobs $(JOBS)
 
-test: .venv/installed-dev  ## run the tests
-	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+test: .venv/installed-dev  ## run the tests, JOBS files at a time
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
 
 lint: .venv/installed-dev  ## ruff
 	$(BIN)/ruff check .

@@ -8,6 +8,13 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With several workers a file's tests stay together, and so do all that read the smoke clone, which come first."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.stem))
+    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public data sets; tests that read it are skipped where it is absent."""
