@@ -8,6 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """With several workers a file's tests stay together, and so do all that read the smoke clone, which come first."""
     for item in items:

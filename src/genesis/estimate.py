@@ -6,6 +6,7 @@ parameters of that run: where nothing but steps or epochs changed since, the tim
 
 import functools
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from genesis.errors import UserError
 from genesis.jsonfile import number, read_json
 from genesis.params import read_yaml
 from genesis.prices import Cost, own_price
@@ -73,9 +75,21 @@ def changes(name: str, root: Path) -> dict[str, tuple[Any, Any]]:
 
 @functools.lru_cache(maxsize=1)
 def _locked(path: Path, written_ns: int) -> dict[str, Any]:
-    """The stages of dvc.lock, parsed once for a whole plan."""
-    with path.open(encoding="utf-8") as file:
-        return (yaml.load(file, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}).get("stages", {})
+    """The stages of dvc.lock, parsed once for a whole plan.
+
+    DVC writes the file in place and other stages may run beside this one, so a half-written file is read again.
+
+    Raises:
+        UserError: it stays unreadable.
+    """
+    for wait_s in (0.1, 0.2, 0.4, 0.8, 1.6, 0.0):
+        try:
+            text = path.read_text(encoding="utf-8")
+            return (yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}).get("stages", {})
+        except yaml.YAMLError as error:
+            problem = str(error).strip().splitlines()[0]
+        time.sleep(wait_s)
+    raise UserError(f"{path}: not YAML ({problem}); take the committed file back: git checkout dvc.lock")
 
 
 def _last_run(name: str, root: Path, out: Path | None, gpu: bool) -> tuple[float | None, str]:
