@@ -26,7 +26,7 @@ repro: install  ## run the pipeline (JOBS stages at a time) and print the headli
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m genesis repro --jobs $(JOBS)
 
 test: .venv/installed-dev  ## run the tests, JOBS files at a time
-	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup
+	@PATH="$(CURDIR)/$(BIN):$$PATH" OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --no-loadscope-reorder
 
 lint: .venv/installed-dev  ## ruff
 	$(BIN)/ruff check .

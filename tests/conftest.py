@@ -6,14 +6,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
+SMOKE = ("tests/test_smoke.py", "tests/test_experiments.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist's own hook reads the marks
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log):
+    """With several workers a file's tests stay together, and so do all that read the smoke clone."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Files(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "smoke" if file in SMOKE else file
+
+    return Files(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several workers a file's tests stay together, and so do all that read the smoke clone, which come first."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("smoke" if "smoke" in item.fixturenames else item.path.stem))
-    items.sort(key=lambda item: "smoke" not in item.fixturenames)
+    """What waits for the smoke clone begins first: it takes longest."""
+    items.sort(key=lambda item: item.nodeid.partition("::")[0] not in SMOKE)
 
 
 @pytest.fixture(scope="session")
