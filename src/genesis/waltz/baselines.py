@@ -11,12 +11,11 @@ from pathlib import Path
 from accelerate import PartialState
 
 from genesis.chat import read_jsonl, write_jsonl
-from genesis.errors import UserError
 from genesis.sampling import TransformersSampler
 from genesis.sft import Sft, sft
 from genesis.training import Compute
 from genesis.usage import Usage
-from genesis.waltz.lessons import BASELINES, answered, visible_replies
+from genesis.waltz.lessons import BASELINES, answered, of_label, visible_replies
 
 
 @dataclass
@@ -39,14 +38,12 @@ def waltz_baselines(params: WaltzBaselines, compute: Compute, name: str, data: P
     Raises:
         UserError: no question of the label that it learns.
     """
-    train, val = ([row for _, row in read_jsonl(data / f"{part}.jsonl")] for part in ("train", "val"))
-    label = BASELINES[name]
-    own, held = ([answered(row, None) for row in rows if row["label"] == label] for rows in (train, val))
-    for rows, part in ((own, "train"), (held, "val")):
-        if not rows:
-            raise UserError(
-                f"{data / part}.jsonl: field 'label': no row is {label}; both labels are needed, balance the sources"
-            )
+    paths = [data / "train.jsonl", data / "val.jsonl"]
+    train, val = ([row for _, row in read_jsonl(path)] for path in paths)
+    own, held = (
+        [answered(row, None) for row in of_label(rows, BASELINES[name], path)]
+        for rows, path in zip((train, val), paths, strict=True)
+    )
     sft(params, compute, params.start, own, held, out, usage)
     if PartialState().is_main_process:
         sampler = TransformersSampler.load(out / "model", params.sample_batch)

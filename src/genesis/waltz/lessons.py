@@ -101,16 +101,25 @@ def check(train: Rows, val: Rows, data: Path) -> None:
     """
     for rows, path in ((train, data / "train.jsonl"), (val, data / "val.jsonl")):
         for label in BASELINES.values():
-            if not any(row["label"] == label for row in rows):
-                raise UserError(
-                    f"{path}: field 'label': no row is {label}; both labels are needed, balance the sources"
-                )
+            of_label(rows, label, path)
         bare = [row["id"] for row in rows if not row["solution"] or not row["reasoning_trace"]]
         if bare:
             raise UserError(
                 f"{path}: fields 'solution' and 'reasoning_trace': {len(bare)} rows lack one, {bare[0]} for one; the ablation "
                 "compares traces on the same questions: set safety_data.require_traces, or give the source traces"
             )
+
+
+def of_label(rows: Rows, label: str, path: Path) -> Rows:
+    """The rows of a label, read from `path`.
+
+    Raises:
+        UserError: there is none; names file and field.
+    """
+    found = [row for row in rows if row["label"] == label]
+    if not found:
+        raise UserError(f"{path}: field 'label': no row is {label}; both labels are needed, balance the sources")
+    return found
 
 
 def lessons(
