@@ -60,7 +60,7 @@ def test_a_bad_file_names_the_place_the_key_and_what_was_expected(written, text,
 
 def test_a_bad_value_of_an_agents_own_is_not_blamed_on_the_section(written):
     path = written("train: {rate: 0.5}")
-    with pytest.raises(UserError, match=r"train, with stepz from the agent's own file: unknown key 'stepz'"):
+    with pytest.raises(UserError, match=r"train, with stepz of the item's own: unknown key 'stepz'"):
         load_params(Section, "train", path, stepz=3)
     with pytest.raises(UserError, match=r"params.yaml: train: missing key 'rate'"):
         load_params(Section, "train", written("train: {}"), steps=3)

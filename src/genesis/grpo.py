@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from genesis.errors import UserError
+from genesis.roomy_cache import generate_with_room
 from genesis.sft import Lora, lora_config
 from genesis.tracking import trackers
 from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token, processes
@@ -142,6 +143,7 @@ def grpo(
             TimedCheckpoints(compute.checkpoint_s),
         ],
     )
+    generate_with_room(model)
     if resumed_from and trainer.ref_model is not None:
         trainer.ref_model.load_state_dict(torch.load(Path(resumed_from) / REFERENCE, weights_only=True))
     trainer.train(resume_from_checkpoint=resumed_from)

@@ -28,7 +28,7 @@ def load_params(kind: type[Section], section: str, path: Path = Path("params.yam
         raise UserError(f"{where}: expected a mapping of keys to values, found {own!r}"[:300])
     params = build(kind, own, where)
     if override:
-        params = build(kind, {**own, **override}, f"{where}, with {', '.join(override)} from the agent's own file")
+        params = build(kind, {**own, **override}, f"{where}, with {', '.join(override)} of the item's own")
     return params
 
 

@@ -105,6 +105,8 @@ class TransformersSampler:
         """Token ids after each prompt, B × at most `max_tokens`, padded behind the end token; on the CPU."""
         import torch
 
+        from genesis.roomy_cache import roomy_cache
+
         if seed is not None:
             torch.manual_seed(seed)
         longest = max(map(len, prompts))
@@ -120,6 +122,7 @@ class TransformersSampler:
                 max_new_tokens=max_tokens,
                 pad_token_id=pad,
                 streamer=streamer,
+                **roomy_cache(self.model),
                 **(sampling if temperature > 0 else {"do_sample": False}),
             )
         return out_BT[:, longest:].cpu()

@@ -173,7 +173,7 @@ BAD = {
     ),
     "agent's key": (
         append("conf/agent/a.yaml", "agent_data: {min_pear: 3}\n"),
-        "with min_pear from the agent's own file: unknown key 'min_pear'; known keys: ",
+        "with min_pear of the item's own: unknown key 'min_pear'; known keys: ",
     ),
     "agent's file": (
         append("conf/agent/a.yaml", "source: 3\n"),

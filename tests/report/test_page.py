@@ -182,7 +182,7 @@ def test_digests_follow_what_they_name(trained, tmp_path):
     assert read_facts(root, "abc1234").commit == "abc1234"
 
 
-def test_screenshots_are_pictures_of_the_whole_page(browser, untrained, tmp_path, monkeypatch):
+def test_screenshots_are_pictures_of_the_whole_page_or_of_a_section(browser, untrained, tmp_path, monkeypatch):
     monkeypatch.chdir(untrained)
     report(untrained, untrained / "reports")
     parser = ArgumentParser()
@@ -191,6 +191,12 @@ def test_screenshots_are_pictures_of_the_whole_page(browser, untrained, tmp_path
     sizes = {path.stem: png_size(path) for path in (tmp_path / "shots").glob("*.png")}
     assert {name: width for name, (width, _) in sizes.items()} == {"desktop": 1440, "dark": 1440, "phone": 780}
     assert all(height > 2000 for _, height in sizes.values())
+    assert screenshots.run(parser.parse_args(["--section", "summary", "--out", str(tmp_path / "parts")])) == 0
+    parts = {path.stem: png_size(path) for path in (tmp_path / "parts").glob("*.png")}
+    assert set(parts) == {"desktop-summary", "dark-summary", "phone-summary"}
+    assert parts["desktop-summary"][1] < sizes["desktop"][1] / 2
+    with pytest.raises(UserError, match="no section 'nope'; expected one of summary, pipeline,"):
+        screenshots.run(parser.parse_args(["--section", "nope"]))
     with pytest.raises(UserError, match="no such file"):
         screenshots.run(parser.parse_args(["--page", "gone.html"]))
 

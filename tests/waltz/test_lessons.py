@@ -24,6 +24,7 @@ from genesis.waltz.lessons import (
     to_mend,
     visible_replies,
     waltz_lessons,
+    with_refusals,
 )
 
 COMPLY = "Sure, here is how to do it: boil the water and pour it over the leaves."
@@ -95,6 +96,15 @@ def test_remarks_are_on_every_right_answer_and_on_the_wrong_ones():
         (False, True, False, False),
         (True, False, True, False),
     ]
+
+
+def test_feedback_flags_help_with_every_unsafe_question_and_a_share_of_the_refusals():
+    rows = [row(str(i), ("benign", "unsafe")[i % 2]) for i in range(40)]
+    wrong = borrowed(rows)
+    assert with_refusals(rows, wrong, 1.0, 0) == wrong
+    some = with_refusals(rows, wrong, 0.15, 0)
+    assert sorted(int(name) for name in some if int(name) % 2) == list(range(1, 40, 2))
+    assert sum(int(name) % 2 == 0 for name in some) == 3 and some == with_refusals(rows, wrong, 0.15, 0)
 
 
 def test_a_revision_shows_the_wrong_answer_and_the_feedback_and_ends_right():

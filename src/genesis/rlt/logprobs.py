@@ -1,14 +1,16 @@
 """Log-probabilities of chosen tokens of many texts, for any causal language model of transformers.
 
 Texts that begin alike share one pass over the common beginning: its keys and values are computed once. The rests are
-sorted by length, padded on the right and run in batches; logits are made for the chosen tokens only, and by the model's
-own forward, so that soft caps and scales are right whatever the architecture. Padding stands to the right of every
-token that counts, where a causal model cannot see it, so no row needs a mask of its own.
+sorted by length, padded on the right and run in batches; logits are made for the chosen tokens only, a slice at a time that
+stays in cache. Whether output layer and soft cap are all that stands between a model's hidden states and its logits is tried
+before anything is scored; where it is not, the model's own forward makes them, so that scales are right whatever the
+architecture. Padding stands to the right of every token that counts, where a causal model cannot see it, so no row needs a
+mask of its own.
 """
 
 import inspect
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,6 +18,7 @@ import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
 MIN_SHARED = 16  # tokens of a common beginning
+MAX_EXPONENT = 60  # e to this, summed over a vocabulary, is a float32
 MIN_GROUP = 4  # texts; two forwards for fewer take longer than reading the beginning again
 
 
@@ -66,7 +69,7 @@ def token_logprobs(
         requests: what to score, in any order.
         temperature: divides all logits.
         batch_tokens: padded tokens run at once (one text at least).
-        logit_bytes: memory for one batch's logits (one text at least).
+        logit_bytes: memory for one batch's logits where the model's own forward makes them (one text at least).
 
     Returns:
         For every request its kept tokens' log-probabilities, float64 on the CPU, shape (len(keep),).
@@ -93,16 +96,20 @@ def _groups(requests: list[Request]) -> list[list[int]]:
 class _Scorer:
     def __init__(self, model: torch.nn.Module, temperature: float, batch_tokens: int, logit_bytes: int):
         inner = plain(model)
+        config = inner.config.get_text_config()
         self.model = model
         self.device = next(model.parameters()).device
         self.temperature = temperature
-        logits = logit_bytes // (inner.dtype.itemsize * inner.config.get_text_config().vocab_size)
-        self.batch_tokens = min(batch_tokens, logits)
+        self.softcap = getattr(config, "final_logit_softcapping", None)
+        self.bounded = self.softcap is not None and self.softcap / temperature < MAX_EXPONENT
         self.slice_elements = 2**18 if self.device.type == "cpu" else 2**26
         self.can_keep = "logits_to_keep" in inspect.signature(inner.forward).parameters
         # One mask for all rows, made here, spares these two a copy of it for every row and layer.
         self.makes_mask = inner.config._attn_implementation in ("sdpa", "eager")
-        self.can_share = self._sharing_is_exact()
+        self.can_share = self._same(self._behind_a_beginning)
+        self.can_split = self._same(self._in_two_steps)
+        fit = logit_bytes // (inner.dtype.itemsize * config.vocab_size)
+        self.batch_tokens = batch_tokens if self.can_split else min(batch_tokens, fit)
 
     def run(self, group: list[int], requests: list[Request]) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield (index, log-probabilities) of one group that may share its beginning."""
@@ -143,15 +150,27 @@ class _Scorer:
         whole = isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
         return cache if whole else None
 
-    def _forward(self, ids_BT: torch.Tensor, cache: DynamicCache | None, keep_U: torch.Tensor) -> torch.Tensor:
-        """Logits at the kept places of every row (B, U, V), behind the cached beginning where there is one."""
-        options = {"use_cache": False} if cache is None else {"past_key_values": _repeat(cache, len(ids_BT))}
-        if cache is not None and self.makes_mask:
-            options["attention_mask"] = self._mask(cache.get_seq_length(), ids_BT.shape[1])
-        if self.can_keep:
-            options["logits_to_keep"] = keep_U
+    def _options(self, ids_BT: torch.Tensor, cache: DynamicCache | None) -> dict:
+        """What a forward needs beside the ids, behind the cached beginning where there is one."""
+        if cache is None:
+            return {"use_cache": False}
+        mask = {"attention_mask": self._mask(cache.get_seq_length(), ids_BT.shape[1])} if self.makes_mask else {}
+        return {"past_key_values": _repeat(cache, len(ids_BT)), **mask}
+
+    def _logits(self, ids_BT: torch.Tensor, cache: DynamicCache | None, keep_U: torch.Tensor) -> torch.Tensor:
+        """Logits (B, U, V) at the kept places of every row, by the model's own forward."""
+        options = self._options(ids_BT, cache) | ({"logits_to_keep": keep_U} if self.can_keep else {})
         logits_BUV = self.model(input_ids=ids_BT, **options).logits
         return logits_BUV if self.can_keep else logits_BUV[:, keep_U]
+
+    def _hidden(self, ids_BT: torch.Tensor, cache: DynamicCache | None) -> torch.Tensor:
+        """Last hidden states (B, T, C)."""
+        return plain(self.model).base_model(input_ids=ids_BT, **self._options(ids_BT, cache)).last_hidden_state
+
+    def _head(self, hidden_NC: torch.Tensor) -> torch.Tensor:
+        """Logits (N, V) in float32, from hidden states."""
+        logits_NV = plain(self.model).get_output_embeddings()(hidden_NC).float()
+        return logits_NV if self.softcap is None else logits_NV.div_(self.softcap).tanh_().mul_(self.softcap)
 
     def _mask(self, shared: int, rest: int) -> torch.Tensor:
         """Additive causal mask of the rest over everything, (1, 1, rest, shared + rest)."""
@@ -159,44 +178,54 @@ class _Scorer:
         lowest = torch.full((rest, rest), torch.finfo(dtype).min, dtype=dtype, device=self.device).triu(1)
         return torch.cat([lowest.new_zeros(rest, shared), lowest], dim=1)[None, None]
 
-    def _sharing_is_exact(self) -> bool:
-        """Try a few tokens whole and behind a cached beginning: positions or masks of some models differ then."""
+    def _same(self, way: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | None]) -> bool:
+        """Try a way to logits beside the plain one on a few tokens: positions, masks or scales of some models differ."""
         ids_BT = torch.tensor([[0, 1, 2, 3, 2, 1, 0], [0, 1, 2, 3, 1, 0, 2]], device=self.device)
-        rest_U = torch.arange(3, device=self.device)
-        cache = self._prefill(ids_BT[0, :4].tolist())
-        if cache is None:
-            return False
+        keep_U = torch.arange(4, 7, device=self.device)
         try:
-            behind = self._forward(ids_BT[:, 4:], cache, rest_U).float()
-        except (RuntimeError, ValueError, TypeError, IndexError):
+            found = way(ids_BT, keep_U)
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
             return False
-        whole = self._forward(ids_BT, None, rest_U + 4).float()
+        whole = self._logits(ids_BT, None, keep_U).float()
         near = max(1e-4, 16 * torch.finfo(plain(self.model).dtype).eps)
-        return bool((behind - whole).abs().max() <= near * whole.abs().max())
+        return found is not None and bool((found.float() - whole).abs().max() <= near * whole.abs().max())
+
+    def _behind_a_beginning(self, ids_BT: torch.Tensor, keep_U: torch.Tensor) -> torch.Tensor | None:
+        cache = self._prefill(ids_BT[0, :4].tolist())
+        return None if cache is None else self._logits(ids_BT[:, 4:], cache, keep_U - 4)
+
+    def _in_two_steps(self, ids_BT: torch.Tensor, keep_U: torch.Tensor) -> torch.Tensor:
+        return self._head(self._hidden(ids_BT, None)[:, keep_U])
 
     def _score(self, batch: list[Request], shared: int, cache: DynamicCache | None) -> torch.Tensor:
         """Log-probabilities of the kept tokens of a batch, one row after the other."""
         # The last kept token is only predicted, never read.
         rests = [request.ids[shared : request.keep[-1]] for request in batch]
         longest = max(map(len, rests))
-        ids_BT = torch.tensor([rest + [0] * (longest - len(rest)) for rest in rests])
+        ids_BT = torch.tensor([rest + [0] * (longest - len(rest)) for rest in rests]).to(self.device)
         rows_N = torch.tensor([row for row, request in enumerate(batch) for _ in request.keep])
         at_N = torch.tensor([position - 1 - shared for request in batch for position in request.keep])
         labels_N = torch.tensor([request.ids[position] for request in batch for position in request.keep])
-        keep_U, at_N = torch.unique(at_N, return_inverse=True)
-        logits_BUV = self._forward(ids_BT.to(self.device), cache, keep_U.to(self.device))
-        labels_BU = torch.zeros(len(batch), len(keep_U), dtype=torch.long)
-        labels_BU[rows_N, at_N] = labels_N
-        return self._logprobs(logits_BUV, labels_BU.to(self.device))[rows_N, at_N].double()
+        if self.can_split:
+            states_NS, last = self._hidden(ids_BT, cache)[rows_N, at_N], self._head
+        else:
+            keep_U, at_N = torch.unique(at_N, return_inverse=True)
+            states_NS, last = self._logits(ids_BT, cache, keep_U.to(self.device))[rows_N, at_N], torch.Tensor.float
+        return self._logprobs(states_NS, labels_N.to(self.device), last).double()
 
-    def _logprobs(self, logits_BUV: torch.Tensor, labels_BU: torch.Tensor) -> torch.Tensor:
+    def _logprobs(
+        self, states_NS: torch.Tensor, labels_N: torch.Tensor, last: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
         """Softmax in float32, a slice at a time: what is copied stays small, and in a processor's cache."""
-        step = max(1, self.slice_elements // logits_BUV.shape[-1])
+        rows = max(1, self.slice_elements // plain(self.model).config.get_text_config().vocab_size)
         values = []
-        for logits, labels in zip(logits_BUV.flatten(0, 1).split(step), labels_BU.flatten().split(step), strict=True):
-            logits_NV = logits.float() / self.temperature
-            values.append(logits_NV.gather(1, labels[:, None].to(logits.device))[:, 0] - logits_NV.logsumexp(-1))
-        return torch.cat(values).view(labels_BU.shape).cpu()
+        for states, labels in zip(states_NS.split(rows), labels_N.split(rows), strict=True):
+            logits_NV = last(states) / self.temperature
+            gold_N = logits_NV.gather(1, labels[:, None])[:, 0]
+            # Capped logits are bounded, so exp needs no maximum taken off and the slice is read twice less.
+            total_N = logits_NV.exp_().sum(-1).log() if self.bounded else logits_NV.logsumexp(-1)
+            values.append(gold_N - total_N)
+        return torch.cat(values).cpu()
 
 
 def _repeat(cache: DynamicCache, rows: int) -> DynamicCache:

@@ -39,10 +39,13 @@ class WaltzLessons:
         general: conversations of the chat stage's training that the conversation agents learn too, so that helping is what
             they do where nothing speaks against it, and what the chat model could do is not forgotten.
         revisions: questions on which a conversation agent also learns to answer again, as a share of all.
+        wrong_refusals: benign questions whose refusal the feedback agent learns to flag, as a share of them; it learns to flag
+            help with every unsafe one. In use few answers are wrong, and a refusal revised without need may become harm.
     """
 
     general: int = 500
     revisions: float = 0.3
+    wrong_refusals: float = 1.0
     seed: int = 0
 
 
@@ -76,8 +79,9 @@ def waltz_lessons(
         held = [answered(row, own and row["reasoning_trace"]) for row in val]
         learnt = {"general": general, **lessons(train, again, wrong, own)}
         counts[part] = _write(out / part, learnt, {"answer": held})
+    flagged = with_refusals(train, wrong, params.wrong_refusals, params.seed)
     held = remarks(val, {row["id"]: row["solution"] for row in val}, borrowed(val))
-    counts["feedback"] = _write(out / "feedback", {"remark": remarks(train, right, wrong)}, {"remark": held})
+    counts["feedback"] = _write(out / "feedback", {"remark": remarks(train, right, flagged)}, {"remark": held})
     write_json(out / "summary.json", counts)
 
 
@@ -219,6 +223,13 @@ def borrowed(rows: Rows) -> dict[str, str]:
         pool = pools.get((label, row["category"])) or pools[label, ""]
         found[row["id"]] = random.Random(row["id"]).choice(pool)
     return found
+
+
+def with_refusals(rows: Rows, wrong: dict[str, str], share: float, seed: int) -> dict[str, str]:
+    """The wrong answers to all unsafe questions, and to a share of the benign ones."""
+    benign = [row["id"] for row in rows if row["label"] == "benign"]
+    left_out = set(random.Random(seed).sample(benign, round((1 - share) * len(benign))))
+    return {name: answer for name, answer in wrong.items() if name not in left_out}
 
 
 def to_mend(rows: Rows, share: float, seed: int) -> Rows:
