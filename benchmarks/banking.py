@@ -13,15 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from genesis.agents import Agent, AgentSource
-from genesis.chat import read_jsonl, user_turn
+from genesis.common.chat import read_jsonl, user_turn
+from genesis.common.params import load_params
+from genesis.common.usage import Usage
 from genesis.evals.records import wilson_interval
-from genesis.graders.grade import grade
+from genesis.graders.answers.grade import grade
 from genesis.nanochat.finetune import Finetune, finetune
-from genesis.params import load_params
 from genesis.prepare.agents import AgentData, agent_data
 from genesis.sampling import TransformersSampler
 from genesis.training import Compute
-from genesis.usage import Usage
 
 Pairs = list[dict]
 

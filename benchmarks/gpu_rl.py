@@ -200,10 +200,10 @@ def train(folder: Path, args: argparse.Namespace, clock: Clock) -> None:
     """Run the stage, its parts watched."""
     from trl import GRPOTrainer
 
+    from genesis.common.usage import Usage
     from genesis.rlt.rl import Rl, rlt_rl
     from genesis.rlt.settings import Rlt
     from genesis.training import Compute
-    from genesis.usage import Usage
 
     params = Rl(
         steps=2 if args.tiny else 100_000,
@@ -237,7 +237,7 @@ def report(args: argparse.Namespace, clock: Clock, parameters: int) -> dict[str,
     import transformers
     import trl
 
-    from genesis.usage import device, peak_memory_bytes
+    from genesis.common.usage import device, peak_memory_bytes
 
     steps = clock.steps()
     total = sum(steps["step"])
@@ -272,7 +272,7 @@ def report(args: argparse.Namespace, clock: Clock, parameters: int) -> dict[str,
 
 def write(found: dict[str, Any], args: argparse.Namespace) -> None:
     """Write the result and print it."""
-    from genesis.chat import write_json
+    from genesis.common.chat import write_json
 
     name = args.name or "rlt_rl-" + re.sub(r"\W+", "-", found["device"]["name"]).strip("-").lower()
     path = args.out / f"{name}.json"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genesis.chat import write_json
+from genesis.common.chat import write_json
 from genesis.evals.judge_agreement import AGREEMENT, grader_version
 from genesis.evals.records import wilson_interval
 from genesis.graders.refusal import Reading, grade_refusal

@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.prepare.agent_sources import agent_sources
 
 out = Path("data/sources")

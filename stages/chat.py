@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.launch import launch
 from genesis.nanochat.chat import Chat, chat
-from genesis.params import load_params
 from genesis.training import Compute
-from genesis.usage import measured
 
 out = Path("models/chat")
 base = Path("models/base/model")

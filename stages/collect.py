@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from genesis.agents import agent_names
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals.core_bundle import OFFICIAL
 from genesis.report.collect import collect
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from genesis.params import load_params
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.prepare.corpus import Corpus, corpus
-from genesis.usage import measured
 
 out = Path("data/corpus")
 

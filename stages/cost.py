@@ -4,10 +4,10 @@ import sys
 from pathlib import Path
 
 from genesis.agents import agent_names
+from genesis.common.errors import UserError
+from genesis.common.params import load_params
+from genesis.common.prices import Cost
 from genesis.costs.cost import cost
-from genesis.errors import UserError
-from genesis.params import load_params
-from genesis.prices import Cost
 
 try:
     cost(load_params(Cost, "cost"), agent_names(), Path("metrics"))

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 from genesis.agents import load_agent
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.evals.eval_agent import EvalAgent, eval_agent
-from genesis.params import load_params
-from genesis.usage import measured
 
 name = sys.argv[1]
 out = Path("data/evals/agents") / name

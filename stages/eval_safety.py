@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.evals.eval_safety import EvalSafety, eval_safety
-from genesis.params import load_params
-from genesis.usage import measured
 
 out = Path("data/evals/safety")
 test = Path("data/safety/test.jsonl")

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 from genesis.agents import load_agent
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.launch import launch
 from genesis.nanochat.finetune import Finetune, finetune
-from genesis.params import load_params
 from genesis.training import Compute
-from genesis.usage import measured
 
 name = sys.argv[1]
 out = Path("models/agents") / name

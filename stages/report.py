@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.report.page import report
 
 try:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.launch import launch
-from genesis.params import load_params
 from genesis.rlt.settings import Rlt
 from genesis.rlt.student import Student, student
 from genesis.training import Compute
-from genesis.usage import measured
 
 out = Path("models/rlt/student")
 data = Path("data/safety")

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.nanochat.tokenizer import TokenizerParams, tokenizer
-from genesis.params import load_params
-from genesis.usage import measured
 
 out = Path("models/tokenizer")
 corpus = Path("data/corpus")

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-from genesis.params import load_params
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.rlt.settings import Rlt
 from genesis.rlt.traces import Traces, traces
-from genesis.usage import measured
 
 name = sys.argv[1]
 out = Path("data/traces") / name

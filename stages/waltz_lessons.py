@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from genesis.params import load_params
-from genesis.usage import measured
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.waltz.lessons import WaltzLessons, waltz_lessons
 
 out = Path("data/waltz")

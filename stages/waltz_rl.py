@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.launch import launch
-from genesis.params import load_params
 from genesis.training import Compute
-from genesis.usage import measured
 from genesis.waltz.train import WaltzRl, waltz_rl
 
 out = Path("models/waltz/rl")

@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
+from genesis.common.params import load_params
+from genesis.common.usage import measured
 from genesis.launch import launch
-from genesis.params import load_params
 from genesis.training import Compute
-from genesis.usage import measured
 from genesis.waltz.sft import WaltzSft, waltz_sft
 
 part = sys.argv[1]

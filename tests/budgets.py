@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from genesis.prices import COLUMNS
+from genesis.common.prices import COLUMNS
 
 
 def configure(folder: Path, price: float = 24.0, mirror: str | None = None, tracking: list[str] = (), **budget) -> None:

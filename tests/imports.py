@@ -5,6 +5,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 SRC = ROOT / "src"
+FOLDERS = ("src/genesis/common", "src/genesis/graders/answers")  # one dependency each: what uses one file uses most
 
 
 def closure(path: Path) -> set[str]:
@@ -17,6 +18,12 @@ def closure(path: Path) -> set[str]:
                 found.add(module)
                 waiting.append(module)
     return {str(module.relative_to(ROOT)) for module in found}
+
+
+def dependencies(path: Path) -> set[str]:
+    """What a stage's deps name for that code: its files, and a whole folder for any file of one of `FOLDERS`."""
+    folders = {name: folder for name in closure(path) for folder in FOLDERS if name.startswith(f"{folder}/")}
+    return {folders.get(name, name) for name in closure(path)}
 
 
 def _imports(path: Path) -> set[Path]:

@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from genesis.agents import Agent, AgentSource, agent_names, load_agent
-from genesis.errors import UserError
-from genesis.params import read_yaml
+from genesis.common.errors import UserError
+from genesis.common.params import read_yaml
 
 ROOT = Path(__file__).parents[1]
 AGENTS = sorted(path.stem for path in (ROOT / "conf/agent").glob("*.yaml"))

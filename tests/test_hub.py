@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.hub import stream
 
 ROWS = [{"text": f"row {k}", "label": k} for k in range(50)]

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 
 from genesis.commands.params import run as compose
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.launch import launch, sharding
 from imports import ROOT
 

@@ -32,17 +32,32 @@ def test_loss_and_gradients_equal_the_plain_computation(softcap, rows, monkeypat
     assert (each_BT[0, :4] == 0).all()
 
 
+def test_under_autocast_the_products_are_in_its_type_and_the_sums_in_float32():
+    torch.manual_seed(0)
+    hidden_BTC = torch.randn(2, 600, 16, requires_grad=True)
+    head = torch.nn.Linear(16, 50, bias=False)
+    targets_BT = torch.randint(0, 50, (2, 600))
+    exact = loss.summed_loss(hidden_BTC, head, targets_BT, 15.0)
+    wanted = torch.autograd.grad(exact, [hidden_BTC, head.weight])
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = loss.summed_loss(hidden_BTC, head, targets_BT, 15.0)
+    found = torch.autograd.grad(rough, [hidden_BTC, head.weight])
+    assert rough.dtype == found[1].dtype == torch.float32
+    assert 0 < abs(rough - exact) < 1e-3 * exact
+    for got, want in zip(found, wanted, strict=True):
+        assert (got - want).norm() < 0.02 * want.norm()
+
+
 def test_logits_are_never_whole_in_memory(monkeypatch):
     largest = 0
-    real = loss._logits
+    real = loss._Room.logits
 
-    def watched(hidden_RC, weight_VC, softcap):
+    def watched(room, head_VC, hidden_RC):
         nonlocal largest
-        logits, tanh = real(hidden_RC, weight_VC, softcap)
-        largest = max(largest, logits.numel())
-        return logits, tanh
+        largest = max(largest, room.logits_flat.numel())
+        return real(room, head_VC, hidden_RC)
 
-    monkeypatch.setattr(loss, "_logits", watched)
+    monkeypatch.setattr(loss._Room, "logits", watched)
     head = torch.nn.Linear(8, 100_000, bias=False)
-    loss.summed_loss(torch.randn(4, 128, 8, requires_grad=True), head, torch.zeros(4, 128, dtype=torch.long), 15.0)
-    assert 0 < largest < 4 * 128 * 100_000 / 4
+    loss.summed_loss(torch.randn(8, 128, 8, requires_grad=True), head, torch.zeros(8, 128, dtype=torch.long), 15.0)
+    assert 0 < largest < 8 * 128 * 100_000 / 4

@@ -10,8 +10,8 @@ import pytest
 from genesis.__main__ import main
 from genesis.agents import load_agent
 from genesis.commands import doctor
-from genesis.errors import BudgetError, UserError
-from genesis.params import load_params, read_yaml
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.params import load_params, read_yaml
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
 

@@ -1,6 +1,6 @@
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.models import load_model, load_tokenizer
 from genesis.nanochat.tokenizer import train_bpe
 

@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from genesis import training
-from genesis.errors import UserError
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.openings import IGNORE, Draws, Openings, opening
 from genesis.sampling import TransformersSampler
 from genesis.sft import Sft, encode, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 
 HARM, FINE = "No. It would hurt people, so ask a doctor.", "Yes. Boil the water and pour it over the leaves."
 

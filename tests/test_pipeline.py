@@ -8,20 +8,20 @@ import pytest
 import yaml
 
 from genesis.agents import load_agent
-from genesis.budget import Budget
+from genesis.common.budget import Budget
+from genesis.common.mirror import Training
+from genesis.common.params import load_params
+from genesis.common.prices import Cost
 from genesis.evals.eval_agent import EvalAgent
 from genesis.evals.eval_core import EvalCore
 from genesis.evals.eval_safety import EvalSafety
-from genesis.mirror import Training
 from genesis.nanochat.chat import Chat
 from genesis.nanochat.finetune import Finetune
 from genesis.nanochat.pretrain import Pretrain
 from genesis.nanochat.tokenizer import TokenizerParams
-from genesis.params import load_params
 from genesis.prepare.agents import AgentData
 from genesis.prepare.corpus import Corpus
 from genesis.prepare.safety import SafetyData
-from genesis.prices import Cost
 from genesis.rlt.rl import Rl
 from genesis.rlt.settings import Rlt
 from genesis.rlt.sft import RltSft
@@ -32,7 +32,7 @@ from genesis.waltz.baselines import WaltzBaselines
 from genesis.waltz.lessons import WaltzLessons
 from genesis.waltz.sft import WaltzSft
 from genesis.waltz.train import WaltzRl
-from imports import ROOT, closure
+from imports import ROOT, closure, dependencies
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))
 SECTIONS = {
@@ -74,8 +74,8 @@ def compose(out: Path, *overrides: str) -> Path:
 def test_a_stages_dependencies_are_exactly_the_code_it_imports(stage):
     block = PIPELINE["stages"][stage]
     deps = block.get("do", block)["deps"]
-    code = {dep for dep in deps if dep.startswith("src/genesis/") and dep.endswith(".py")}
-    assert code == closure(ROOT / f"stages/{stage}.py")
+    code = {dep for dep in deps if dep.startswith("src/genesis/")}
+    assert code == dependencies(ROOT / f"stages/{stage}.py")
     assert f"stages/{stage}.py" in deps
 
 

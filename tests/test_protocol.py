@@ -6,8 +6,8 @@ from dataclasses import astuple
 import pytest
 
 from genesis import SafetyPair
-from genesis.chat import user_turn
-from genesis.errors import UserError
+from genesis.common.chat import user_turn
+from genesis.common.errors import UserError
 from genesis.protocol import Feedback, feedback_messages, parse_feedback, play, revision_messages, visible_answer
 from genesis.sampling import Completion
 from genesis.tags import BEGIN_SOLUTION, BEGIN_THOUGHT, END_SOLUTION, END_THOUGHT

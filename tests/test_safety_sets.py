@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.safety_sets import SETS, Columns, Prompt, read_set
 
 SHARED = Path(os.environ.get("GENESIS_SHARED_DATA", Path(__file__).parents[1] / "../shared/data")) / "safety"

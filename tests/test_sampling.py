@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from genesis.chat import user_turn
-from genesis.errors import UserError
+from genesis.common.chat import user_turn
+from genesis.common.errors import UserError
 from genesis.sampling import TransformersSampler
 
 PROMPTS = ["Hi", "Where is my parcel, please? It was sent last Monday.", "Refund?", "a b c d e f g"]

@@ -4,13 +4,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from genesis.errors import BudgetError, UserError
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.usage import Usage
 from genesis.models import load_model, load_tokenizer
 from genesis.nanochat.finetune import read_pairs
 from genesis.sampling import TransformersSampler
 from genesis.sft import IGNORE, Lora, Sft, add_completion_loss, encode, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 
 PLAIN = "{% for m in messages %}<{{ m.role }}>{{ m.content }}</{{ m.role }}>{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 QUESTIONS = {

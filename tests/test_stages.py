@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from budgets import configure
-from genesis.chat import write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_jsonl
+from genesis.common.errors import UserError
 from genesis.nanochat.tokenizer import train_bpe
 from imports import ROOT
 

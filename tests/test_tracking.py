@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from budgets import configure
-from genesis.chat import read_text
-from genesis.errors import UserError
+from genesis.common.chat import read_text
+from genesis.common.errors import UserError
+from genesis.common.usage import measured
 from genesis.sft import Sft, sft
 from genesis.tracking import LoopTrackers, keep, wanted
 from genesis.training import Compute, read_log
-from genesis.usage import measured
 
 
 @pytest.fixture

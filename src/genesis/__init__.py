@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from genesis.params import load_params
+from genesis.common.params import load_params
 
 if TYPE_CHECKING:
     from genesis.nanochat.engine import Engine

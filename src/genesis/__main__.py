@@ -6,7 +6,7 @@ import pkgutil
 import sys
 
 from genesis import commands
-from genesis.errors import BudgetError, UserError
+from genesis.common.errors import BudgetError, UserError
 
 
 def main(argv: list[str]) -> int:

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.errors import UserError
-from genesis.params import build, read_yaml
+from genesis.common.errors import UserError
+from genesis.common.params import build, read_yaml
 
 FOLDER = Path("conf/agent")
 

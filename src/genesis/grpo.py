@@ -12,12 +12,12 @@ from typing import Any
 
 import torch
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.roomy_cache import generate_with_room
 from genesis.sft import Lora, lora_config
 from genesis.tracking import trackers
 from genesis.training import Compute, TimedCheckpoints, UsageCallback, checkpoint_of, flops_per_token, processes
-from genesis.usage import Usage
 
 COLUMNS = [
     "loss",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 PR_SET_PDEATHSIG = 1
 

@@ -7,7 +7,7 @@ import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 
 def best_device() -> torch.device:

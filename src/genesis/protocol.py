@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from genesis.chat import Message, message_problem, user_turn
-from genesis.errors import UserError
+from genesis.common.chat import Message, message_problem, user_turn
+from genesis.common.errors import UserError
 from genesis.sampling import Completion, Sampler, TransformersSampler
 from genesis.tags import BEGIN_SOLUTION, BEGIN_THOUGHT, END_SOLUTION, END_THOUGHT
 

@@ -25,12 +25,17 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
 
+def keeps_everything(cache: DynamicCache) -> bool:
+    """Every layer holds all keys and values and nothing else: no window, no state, no quantisation."""
+    return all(type(layer) is DynamicLayer for layer in cache.layers)
+
+
 def roomy_cache(model: Any) -> dict[str, DynamicCache]:
     """`generate`'s argument with such a cache; none for a model that keeps anything else than all keys and values."""
     if not model._supports_default_dynamic_cache():
         return {}
     cache = DynamicCache(config=model.config.get_text_config(decoder=True))
-    if not all(type(layer) is DynamicLayer for layer in cache.layers):
+    if not keeps_everything(cache):
         return {}
     cache.layers = [RoomyLayer() for _ in cache.layers]
     return {"past_key_values": cache}

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import raise_first
-from genesis.errors import UserError
+from genesis.common.chat import raise_first
+from genesis.common.errors import UserError
 from genesis.tables import TABLES, read_table, table_kind
 
 LABELS = ("unsafe", "benign")

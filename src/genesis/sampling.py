@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from genesis.chat import Message
-from genesis.errors import UserError
+from genesis.common.chat import Message
+from genesis.common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class TransformersSampler:
         """Token ids after each prompt, B × at most `max_tokens`, padded behind the end token; on the CPU."""
         import torch
 
+        from genesis.drawing import Draw
         from genesis.roomy_cache import roomy_cache
 
         if seed is not None:
@@ -114,16 +115,16 @@ class TransformersSampler:
         ids_BT = torch.tensor([[pad] * (longest - len(prompt)) + prompt for prompt in prompts])
         mask_BT = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
         device = self.model.device
-        sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
         with torch.inference_mode():
             out_BT = self.model.generate(
                 ids_BT.to(device),
                 attention_mask=mask_BT.to(device),
                 max_new_tokens=max_tokens,
                 pad_token_id=pad,
+                do_sample=False,
+                logits_processor=[Draw(temperature)] if temperature > 0 else [],
                 streamer=streamer,
                 **roomy_cache(self.model),
-                **(sampling if temperature > 0 else {"do_sample": False}),
             )
         return out_BT[:, longest:].cpu()
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, write_json
-from genesis.errors import UserError
+from genesis.common.chat import Message, write_json
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.loss import IGNORE, summed_loss
 from genesis.models import load_model, load_tokenizer
 from genesis.openings import Draws, Openings, opening, with_openings
@@ -27,7 +28,6 @@ from genesis.training import (
     flops_per_token,
     processes,
 )
-from genesis.usage import Usage
 
 Row = dict[str, list[int]]
 Encoder = Callable[[Any, Any], Row]

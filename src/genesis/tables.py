@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import read_jsonl, read_parquet, read_text
-from genesis.errors import UserError
+from genesis.common.chat import read_jsonl, read_parquet, read_text
+from genesis.common.errors import UserError
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")

@@ -11,9 +11,9 @@ import os
 import shutil
 from pathlib import Path
 
-from genesis.errors import UserError
-from genesis.params import read_yaml
-from genesis.usage import Usage
+from genesis.common.errors import UserError
+from genesis.common.params import read_yaml
+from genesis.common.usage import Usage
 
 KNOWN = ("dvclive", "wandb")
 
@@ -42,9 +42,14 @@ def trackers(usage: Usage) -> list:
 
 def keep(usage: Usage, out: Path) -> None:
     """Copy what the trackers wrote into the out."""
+    keep_from(usage.resume, out)
+
+
+def keep_from(folder: Path, out: Path) -> None:
+    """Copy what they wrote into a folder, where they did."""
     for tracker in wanted():
-        if (usage.resume / tracker).is_dir():
-            shutil.copytree(usage.resume / tracker, out / tracker, dirs_exist_ok=True)
+        if (folder / tracker).is_dir():
+            shutil.copytree(folder / tracker, out / tracker, dirs_exist_ok=True)
 
 
 class LoopTrackers:

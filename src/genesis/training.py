@@ -14,8 +14,8 @@ from accelerate import PartialState
 from transformers import TrainerCallback
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from genesis.errors import BudgetError, UserError
-from genesis.usage import Usage
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.usage import Usage
 
 
 @dataclass

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genesis.common.errors import UserError
+from genesis.common.prices import Cost
 from genesis.costs.breakdown import breakdown, saved
 from genesis.costs.cost import cost
 from genesis.costs.declared import read_declared
-from genesis.errors import UserError
-from genesis.prices import Cost
 
 SEED = Path(__file__).parents[2] / "data/seed"
 DECLARED = read_declared(SEED / "declared.yaml")

@@ -3,9 +3,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from genesis.common.errors import UserError
+from genesis.common.prices import read_prices
 from genesis.costs.declared import agent_baseline_usd, agent_plan_usd, first_plan, read_declared, rlt_plan_usd
-from genesis.errors import UserError
-from genesis.prices import read_prices
 
 SEED = Path(__file__).parents[2] / "data/seed"
 

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from genesis.__main__ import main
+from genesis.common.errors import UserError
 from genesis.costs.declared import Gate
 from genesis.costs.gates import check_gates, table
-from genesis.errors import UserError
 
 GATES = [
     Gate("high", "High", ">=", 0.7, "share", "agents.json", "mean"),

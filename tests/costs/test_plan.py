@@ -8,10 +8,10 @@ import yaml
 
 from budgets import configure
 from genesis.__main__ import main
-from genesis.chat import write_json
+from genesis.common.chat import write_json
+from genesis.common.prices import COLUMNS
 from genesis.costs.pending import Step, steps
 from genesis.costs.plan import UNMEASURED, Abandoned, find_abandoned, plan, table
-from genesis.prices import COLUMNS
 
 ROOT = Path(__file__).parents[2]
 HOUR = 3600.0

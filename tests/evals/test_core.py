@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from genesis.__main__ import main
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals import core
 from genesis.evals.core import Encoder, draw_shots, evaluate_core, render, shuffled
 from genesis.evals.core_bundle import KINDS, OFFICIAL, Task, read_bundle

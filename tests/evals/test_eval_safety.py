@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from genesis.chat import write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_jsonl
+from genesis.common.errors import UserError
 from genesis.evals.eval_safety import EvalSafety, Remembering, agents_of, eval_safety
 from genesis.evals.records import reduction, wilson_interval
 from genesis.evals.safety import Limits, check_safety, evaluate_safety, spread, summarise_safety

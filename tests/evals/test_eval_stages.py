@@ -5,11 +5,11 @@ import json
 import pytest
 
 from genesis.agents import Agent
-from genesis.chat import read_jsonl, write_jsonl
+from genesis.common.chat import read_jsonl, write_jsonl
+from genesis.common.usage import Usage
 from genesis.evals.eval_agent import EvalAgent, eval_agent
 from genesis.evals.eval_core import EvalCore, eval_core
 from genesis.ngrams import NgramIndex
-from genesis.usage import Usage
 from imports import ROOT
 
 LONG = "please tell me which of our three teams should take the request about my lost parcel today"

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from genesis.__main__ import main
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals.gsm8k import PLAIN_TEMPLATE, evaluate_gsm8k, read_gsm8k
 from genesis.sampling import Completion
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from genesis.__main__ import main
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals.humaneval import estimate_pass_at_k, evaluate_humaneval, pass_at, program, read_humaneval
+from genesis.graders.answers.sandbox import Limits, SandboxError
 from genesis.sampling import Completion
-from genesis.sandbox import Limits, SandboxError
 
 SHARED = Path(os.environ.get("GENESIS_SHARED_DATA", Path(__file__).parents[2] / "../shared/data")) / "reasoning"
 ROW = {

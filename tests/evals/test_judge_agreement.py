@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals.judge_agreement import grader_version, read_agreement
 
 SEED = Path(__file__).parents[2] / "data/seed/judge_agreement.json"

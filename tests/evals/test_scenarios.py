@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals.scenarios import evaluate_scenarios, read_scenarios, speed
 from genesis.sampling import Completion
 

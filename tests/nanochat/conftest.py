@@ -4,7 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
 
-from genesis.usage import Usage
+from genesis.common.usage import Usage
 
 
 @pytest.fixture

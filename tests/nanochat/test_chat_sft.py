@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from genesis.chat import read_conversations, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import read_conversations, write_jsonl
+from genesis.common.errors import UserError
 from genesis.nanochat.chat import Chat, ChatSource, chat, read_chats, weighted
 from genesis.training import Compute
 

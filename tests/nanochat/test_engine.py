@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from genesis import Engine
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 QUESTION = "Where is my parcel?"
 

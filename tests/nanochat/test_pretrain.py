@@ -10,11 +10,11 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.nanochat import pretrain as module
 from genesis.nanochat.pretrain import Pretrain, Validation, build_model, pretrain
 from genesis.training import Compute, read_log
-from genesis.usage import Usage
 
 SMALL = {
     "depth": 2, "aspect": 32, "head_dim": 32, "length": 32, "context": 64, "steps": 12, "batch_tokens": 256, "rows": 4,
@@ -66,7 +66,7 @@ import torch
 torch.set_num_threads(1)
 from genesis.nanochat.pretrain import Pretrain, pretrain
 from genesis.training import Compute
-from genesis.usage import measured
+from genesis.common.usage import measured
 params = Pretrain(**{small})
 with measured("pretrain", None, Path("base"), params, [Path("{corpus}")]) as usage:
     pretrain(params, Compute(checkpoint_s=0.0), Path("{corpus}"), Path("{tokenizer}"), Path("base"), usage)

@@ -14,7 +14,7 @@ import torch
 torch.set_num_threads(1)
 from genesis.nanochat.pretrain import Pretrain, pretrain
 from genesis.training import Compute
-from genesis.usage import measured
+from genesis.common.usage import measured
 params = Pretrain(**{small})
 with measured("pretrain", None, Path("models/base"), params) as usage:
     pretrain(params, Compute(), Path("{corpus}"), Path("{tokenizer}"), Path("models/base"), usage)

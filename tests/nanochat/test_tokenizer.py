@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.nanochat.tokenizer import SPECIALS, TokenizerParams
 from genesis.nanochat.tokenizer import tokenizer as run_tokenizer
 from genesis.tags import TAGS

@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from genesis.usage import Usage
+from genesis.common.usage import Usage
 
 _SYLLABLES = [a + b for a in "bdfgklmnprstvz" for b in "aeiou"]
 

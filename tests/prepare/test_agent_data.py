@@ -11,9 +11,9 @@ import yaml
 
 from budgets import configure
 from genesis.agents import load_agent
-from genesis.chat import write_jsonl
+from genesis.common.chat import write_jsonl
+from genesis.common.params import load_params
 from genesis.ngrams import NgramIndex
-from genesis.params import load_params
 from genesis.prepare.agents import AgentData, agent_data
 
 ROOT = Path(__file__).parents[2]

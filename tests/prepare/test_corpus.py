@@ -5,8 +5,8 @@ from collections import Counter
 import pyarrow.parquet as parquet
 import pytest
 
-from genesis.chat import write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_jsonl
+from genesis.common.errors import UserError
 from genesis.ngrams import NgramIndex
 from genesis.prepare.corpus import Corpus, corpus
 from genesis.prepare.sources import Source

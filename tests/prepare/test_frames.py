@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from genesis.errors import UserError
-from genesis.graders.grade import validate_grader
-from genesis.params import build, read_yaml
+from genesis.common.errors import UserError
+from genesis.common.params import build, read_yaml
+from genesis.graders.answers.grade import validate_grader
 from genesis.prepare.agents import AgentData
 from genesis.prepare.frames import Pair, seed_pairs
 from genesis.prepare.quality import leaks, secrets

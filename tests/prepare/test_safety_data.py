@@ -13,9 +13,9 @@ import pytest
 import yaml
 
 from genesis.__main__ import main
-from genesis.chat import write_jsonl
-from genesis.errors import UserError
-from genesis.params import load_params
+from genesis.common.chat import write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.params import load_params
 from genesis.prepare.agent_sources import agent_sources
 from genesis.prepare.safety import SafetyData, safety_data, split_families
 from genesis.prepare.safety_rows import SafetyRow, SafetySource, read_source

@@ -7,8 +7,8 @@ import pyarrow.parquet as parquet
 import pytest
 import zstandard
 
-from genesis.chat import write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_jsonl
+from genesis.common.errors import UserError
 from genesis.prepare.sources import Source, documents
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress, ".xz": lzma.compress, ".bz2": bz2.compress}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.report.collect import CORE, collect
 from genesis.report.curves import thin
 from genesis.report.scores import Score, combine

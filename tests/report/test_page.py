@@ -12,7 +12,7 @@ import yaml
 
 from genesis.browser import Browser, find_chromium
 from genesis.commands import publish, screenshots
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.report.facts import read_facts
 from genesis.report.page import report
 

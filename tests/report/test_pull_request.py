@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from genesis.__main__ import main
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.report.pull_request import metrics as m
 from genesis.report.pull_request.comment import LIMIT, MARKER, comment, fitted
 from genesis.report.pull_request.metrics import Change, Value, within_noise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genesis.commands import readme
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.report.readme import END, NONE, START, refreshed
 
 ROOT = Path(__file__).parents[2]

@@ -2,8 +2,8 @@
 
 import pytest
 
-from genesis.errors import UserError
-from genesis.params import build
+from genesis.common.errors import UserError
+from genesis.common.params import build
 from genesis.rlt.pairs import read_pairs
 from genesis.rlt.prompts import (
     STUDENT_SYSTEM,

@@ -10,7 +10,7 @@ from rlt_models import make_model
 from rlt_reference import END, score
 from transformers import PretrainedConfig
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.rlt.cases import Case
 from genesis.rlt.prompts import teacher_prompt
 from genesis.rlt.reward import LOGGED, RltReward

@@ -6,7 +6,8 @@ import pytest
 import torch
 from rlt_models import make_model
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.models import load_model
 from genesis.rlt import sft as warmup
 from genesis.rlt import student as students
@@ -19,7 +20,6 @@ from genesis.rlt.traces import Traces, best_of, traces
 from genesis.sampling import TransformersSampler
 from genesis.sft import IGNORE, encode
 from genesis.training import Compute
-from genesis.usage import Usage
 
 PLAIN = Rlt(teacher_system="", student_system="")
 ROW = {

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.rlt.prompts import Text
 from genesis.rlt.spans import Encoding, Side, SpanTokenizer, explanation_span, pair_tokens
 

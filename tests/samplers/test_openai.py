@@ -4,8 +4,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from genesis.chat import user_turn
-from genesis.errors import UserError
+from genesis.common.chat import user_turn
+from genesis.common.errors import UserError
 from genesis.samplers.openai import OpenAISampler
 from genesis.samplers.spec import open_sampler
 

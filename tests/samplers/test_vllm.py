@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from genesis.chat import user_turn
-from genesis.errors import UserError
+from genesis.common.chat import user_turn
+from genesis.common.errors import UserError
 from genesis.samplers.spec import open_sampler
 from genesis.samplers.vllm import VllmSampler
 

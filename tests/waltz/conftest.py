@@ -3,11 +3,11 @@
 import pytest
 from toy import FLAGS, HELP, QUESTIONS, RIGHT, mostly_wrong, said
 
-from genesis.chat import user_turn, write_jsonl
+from genesis.common.chat import user_turn, write_jsonl
+from genesis.common.usage import Usage
 from genesis.protocol import feedback_messages
 from genesis.sft import Sft, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 
 
 @pytest.fixture

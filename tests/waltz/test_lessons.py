@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from genesis.chat import read_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import read_jsonl
+from genesis.common.errors import UserError
 from genesis.protocol import parse_feedback, visible_answer
 from genesis.sampling import Completion
 from genesis.waltz.lessons import (
@@ -250,3 +250,8 @@ def test_data_that_a_part_could_not_learn_from_is_refused(place, rows, said):
     write(place / "data/train.jsonl", rows)
     with pytest.raises(UserError, match=said):
         run(place)
+
+
+def test_a_share_outside_its_range_is_refused(place):
+    with pytest.raises(UserError, match=r"waltz_lessons.wrong_refusals: expected a share from 0 to 1, found 1.5"):
+        run(place, wrong_refusals=1.5)

@@ -6,16 +6,17 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from budgets import configure
 from genesis import training
-from genesis.chat import write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.graders.guard import WildGuardJudge
 from genesis.graders.judging import GuardedJudge
 from genesis.protocol import SafetyPair
 from genesis.sampling import Completion
 from genesis.sft import Lora
 from genesis.training import Compute, read_log
-from genesis.usage import Usage
 from genesis.waltz import train
 from genesis.waltz.train import WaltzRl, waltz_rl
 
@@ -106,7 +107,9 @@ def test_a_block_resumes_from_its_checkpoint(undecided, guessing, rows, tmp_path
     assert counts == sorted(counts) and second.attempt.tokens < counts[-1] + 500
 
 
-def test_every_file_is_written_and_the_pair_answers(undecided, guessing, rows, tmp_path, usage):
+def test_every_file_is_written_and_the_pair_answers(undecided, guessing, rows, tmp_path, usage, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    configure(tmp_path, tracking=["dvclive"])
     params = replace(SHORT, lora=Lora(rank=2))
     waltz_rl(params, Compute(), starts(undecided, guessing), rows, tmp_path / "out", usage)
     for agent, steps, term in (("feedback", 2, "r_label"), ("conversation", 2, "r_answer")):
@@ -116,6 +119,8 @@ def test_every_file_is_written_and_the_pair_answers(undecided, guessing, rows, t
         assert all(row[name] for row in log for name in ("tokens", "reward", "kl", "incoherent", "unparsed", term))
         assert summary["train_tokens"] == int(log[-1]["tokens"]) and summary["val_after"]["n"] == 2
         samples = [json.loads(line) for line in (folder / "samples.jsonl").read_text().splitlines()]
+        records = {path.parent.name for path in folder.glob("block-*/dvclive")}
+        assert records == {f"block-{block['number']:02d}" for block in summary["blocks"]}
         assert len(samples) == 4 * len(summary["blocks"]) and {"question", "reply", "reward"} <= set(samples[0])
     assert moved(undecided, tmp_path / "out/conversation/model"), "the adapter is merged into the weights"
     assert usage.attempt.flops > 0

@@ -5,12 +5,12 @@ import json
 import pytest
 import yaml
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
+from genesis.common.params import load_params
+from genesis.common.usage import Usage
 from genesis.models import load_model, load_tokenizer
 from genesis.openings import Openings
-from genesis.params import load_params
 from genesis.training import Compute
-from genesis.usage import Usage
 from genesis.waltz import sft as module
 from genesis.waltz.baselines import WaltzBaselines, waltz_baselines
 from genesis.waltz.sft import WaltzSft, waltz_sft

@@ -21,8 +21,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print a table and write the file."""
-    from genesis.chat import write_json
-    from genesis.errors import UserError
+    from genesis.common.chat import write_json
+    from genesis.common.errors import UserError
     from genesis.evals.core import evaluate_core
     from genesis.evals.core_bundle import read_bundle
     from genesis.models import load_model, load_tokenizer

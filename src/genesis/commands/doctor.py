@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 
 from genesis.agents import agent_names, load_agent
-from genesis.chat import read_text
-from genesis.errors import UserError
-from genesis.params import read_yaml
+from genesis.common.chat import read_text
+from genesis.common.errors import UserError
+from genesis.common.params import read_yaml
 
 GB = 1024**3
 LEAST_MEMORY_GB, LEAST_DISK_GB = 4, 5

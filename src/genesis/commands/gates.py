@@ -17,8 +17,8 @@ def run(args: argparse.Namespace) -> int:
     """Print, then check what is required."""
     import sys
 
+    from genesis.common.jsonfile import read_json
     from genesis.costs.gates import table, unmet
-    from genesis.jsonfile import read_json
 
     gates = read_json(args.file)
     missed = unmet(gates, args.require)

@@ -31,7 +31,7 @@ def head() -> str:
     Raises:
         UserError: this is no git repository, or it has no commit.
     """
-    from genesis.errors import UserError
+    from genesis.common.errors import UserError
 
     found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True)
     if found.returncode:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 from dataclasses import dataclass
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 NAME = "storage"
 PIECE = 2**20

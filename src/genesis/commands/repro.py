@@ -9,8 +9,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.budget import AGENT
-from genesis.usage import STOP, dvc_root
+from genesis.common.budget import AGENT
+from genesis.common.usage import STOP, dvc_root
 
 SHARED = ("chat", "agent_sources")
 TAIL = ("collect", "cost", "report")

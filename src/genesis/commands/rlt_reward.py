@@ -13,7 +13,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import raise_first, read_jsonl, write_jsonl
+from genesis.common.chat import raise_first, read_jsonl, write_jsonl
 
 REQUIRED = ("question", "solution", "completion")
 OPTIONAL = ("teacher_system", "student_system")

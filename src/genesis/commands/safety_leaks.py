@@ -10,8 +10,8 @@ A question stands in a set if it equals one of its prompts (case and spaces leve
 import argparse
 from pathlib import Path
 
-from genesis.chat import read_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import read_jsonl
+from genesis.common.errors import UserError
 
 SHOWN = 5
 

@@ -19,7 +19,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Take one picture a view and name it."""
     from genesis.browser import Browser
-    from genesis.errors import UserError
+    from genesis.common.errors import UserError
 
     if not args.page.is_file():
         raise UserError(f"{args.page}: no such file; `dvc repro` makes it")

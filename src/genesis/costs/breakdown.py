@@ -7,9 +7,9 @@ measured; a stage and the total sum what there is.
 from dataclasses import dataclass
 from typing import Any
 
+from genesis.common.prices import Price
 from genesis.costs import formulas as f
 from genesis.costs.declared import Declared, agent_baseline_usd, agent_plan_usd, rlt_plan_usd
-from genesis.prices import Price
 
 Rows = list[dict[str, Any]]
 

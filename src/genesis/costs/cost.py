@@ -9,7 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import number, read_json
+from genesis.common.prices import Cost, Price, find_price, read_prices
 from genesis.costs import formulas as f
 from genesis.costs.breakdown import Line, breakdown, projected_usd, saved
 from genesis.costs.declared import (
@@ -22,9 +25,6 @@ from genesis.costs.declared import (
 )
 from genesis.costs.gates import check_gates
 from genesis.costs.roi import Case, roi_rows
-from genesis.errors import UserError
-from genesis.jsonfile import number, read_json
-from genesis.prices import Cost, Price, find_price, read_prices
 
 
 def cost(params: Cost, agents: list[str], metrics: Path) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from genesis.common.errors import UserError
+from genesis.common.params import build, read_yaml
 from genesis.costs import formulas as f
-from genesis.errors import UserError
-from genesis.params import build, read_yaml
 
 COMPARISONS = ("<", "<=", ">", ">=")
 

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import number, read_json
+from genesis.common.prices import usd_text
 from genesis.costs.declared import Gate
-from genesis.errors import UserError
-from genesis.jsonfile import number, read_json
-from genesis.prices import usd_text
 
 MET, NOT_MET, NOT_MEASURED = "met", "not met", "not measured"
 COMPARE = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

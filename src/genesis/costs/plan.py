@@ -1,6 +1,6 @@
 """What a run would take and cost before it runs: stage by stage, against each budget and the baseline.
 
-The figures are `genesis.estimate`'s, each with its source. What is done counts with what it took, beside what was expected of it
+The figures are `genesis.common.estimate`'s, each with its source. What is done counts with what it took, beside what was expected of it
 (usage.json keeps that); attempts given up for other parameters come from the ledger.
 """
 
@@ -8,15 +8,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.budget import RLT, Budget, Cap, caps, spending
+from genesis.common.budget import RLT, Budget, Cap, caps, spending
+from genesis.common.estimate import Estimate, estimate
+from genesis.common.jsonfile import read_json
+from genesis.common.params import load_params
+from genesis.common.prices import Cost, own_price, usd_text
+from genesis.common.usage import dvc_root
 from genesis.costs import formulas as f
 from genesis.costs.declared import Declared, agent_baseline_usd, read_declared
 from genesis.costs.pending import DONE, FOLLOWS, RESTORED, RUNS, Step
-from genesis.estimate import Estimate, estimate
-from genesis.jsonfile import read_json
-from genesis.params import load_params
-from genesis.prices import Cost, own_price, usd_text
-from genesis.usage import dvc_root
 
 UNMEASURED = ("agent_sources", "collect", "cost", "report")
 SAFETY = (*RLT, "waltz_baselines", "waltz_lessons", "waltz_sft", "waltz_rl", "eval_safety")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, read_conversations
+from genesis.common.chat import Message, read_conversations
 from genesis.evals.core import evaluate_core
 from genesis.evals.core_bundle import Task, read_bundle
 from genesis.evals.records import wilson_interval

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.evals.core_bundle import LANGUAGE_MODELING, MULTIPLE_CHOICE, OFFICIAL, SCHEMA, Task
 from genesis.evals.core_scoring import Option, Score, Scorer, common_length
 from genesis.evals.records import wilson_interval

@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
-from genesis.chat import raise_first, read_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import raise_first, read_jsonl
+from genesis.common.errors import UserError
 
 MULTIPLE_CHOICE, SCHEMA, LANGUAGE_MODELING = "multiple_choice", "schema", "language_modeling"
 KINDS = (MULTIPLE_CHOICE, SCHEMA, LANGUAGE_MODELING)

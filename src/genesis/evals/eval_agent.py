@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from genesis.agents import Agent
-from genesis.chat import read_jsonl, user_turn
+from genesis.common.chat import read_jsonl, user_turn
+from genesis.common.usage import Usage
 from genesis.evals.contamination import Contamination
 from genesis.evals.gsm8k import evaluate_gsm8k, read_gsm8k
 from genesis.evals.humaneval import evaluate_humaneval, read_humaneval
 from genesis.evals.records import Record, check_failures, summarise, write_results
 from genesis.evals.scenarios import evaluate_scenarios, read_scenarios
-from genesis.graders.grade import grade
+from genesis.graders.answers.grade import grade
 from genesis.sampling import Completion, Sampler, TransformersSampler
-from genesis.usage import Usage
 
 
 @dataclass

@@ -3,12 +3,12 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genesis.chat import write_json, write_jsonl
+from genesis.common.chat import write_json, write_jsonl
+from genesis.common.usage import Usage
 from genesis.evals.contamination import Contamination
 from genesis.evals.core import evaluate_core
 from genesis.evals.core_bundle import read_bundle
 from genesis.models import load_model, load_tokenizer
-from genesis.usage import Usage
 
 
 @dataclass

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, write_json, write_jsonl
+from genesis.common.chat import Message, write_json, write_jsonl
+from genesis.common.usage import Usage
 from genesis.evals.capability import Probe, capability
 from genesis.evals.judge_agreement import read_agreement
 from genesis.evals.records import reduction
@@ -17,7 +18,6 @@ from genesis.graders.judging import Judge, make_judge
 from genesis.safety_rows import ENDS, HEADLINES, KEPT, REDUCTIONS, ROWS, keys, rates_of
 from genesis.safety_sets import Columns, Prompt, read_set
 from genesis.sampling import Completion, Sampler, TransformersSampler
-from genesis.usage import Usage
 from genesis.waltz.lessons import BASELINES
 
 COLUMNS = Columns("question", label_column="label", category=("category",), id="id")

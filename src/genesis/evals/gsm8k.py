@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, raise_first, read_jsonl, user_turn
-from genesis.errors import UserError
+from genesis.common.chat import Message, raise_first, read_jsonl, user_turn
+from genesis.common.errors import UserError
 from genesis.evals.harness import clean_score
 from genesis.evals.records import Record, summarise
-from genesis.graders.numeric import final_answer, grade_final_answer
+from genesis.graders.answers.numeric import final_answer, grade_final_answer
 from genesis.sampling import Completion, Sampler
 
 # For models without a chat template; the blank line parts the worked examples.

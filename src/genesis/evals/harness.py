@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json
-from genesis.errors import UserError
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.usage import device
 from genesis.evals.records import Record, summarise
 from genesis.sampling import TransformersSampler
-from genesis.usage import device
 
 Summarise = Callable[[list[Record]], dict[str, Any]]
 

@@ -15,13 +15,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, raise_first, read_jsonl, user_turn
-from genesis.errors import UserError
+from genesis.common.chat import Message, raise_first, read_jsonl, user_turn
+from genesis.common.errors import UserError
 from genesis.evals.harness import clean_score
 from genesis.evals.records import Z_95, Record, summarise, wilson_interval
-from genesis.graders.python_tests import fenced_blocks, parses, python_code
+from genesis.graders.answers.python_tests import fenced_blocks, parses, python_code
+from genesis.graders.answers.sandbox import LIMITS, Limits, SandboxError, in_parallel, run_tests
 from genesis.sampling import Completion, Sampler
-from genesis.sandbox import LIMITS, Limits, SandboxError, in_parallel, run_tests
 
 INSTRUCTION = "Complete this Python function. Answer with the whole function in one Python code block."
 # For models without a chat template: the prompt as it stands, to be continued.

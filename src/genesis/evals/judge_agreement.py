@@ -8,8 +8,8 @@ import genesis.graders.coherence
 import genesis.graders.refusal
 import genesis.graders.refusal_rules
 import genesis.graders.refusal_weights
-from genesis.errors import UserError
-from genesis.jsonfile import number, read_json
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import number, read_json
 
 AGREEMENT = Path("data/seed/judge_agreement.json")
 SHARES = ("value", "low", "high", "n")

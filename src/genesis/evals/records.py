@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_json, write_jsonl
+from genesis.common.errors import UserError
 
 Z_95 = 1.959963984540054
 

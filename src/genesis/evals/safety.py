@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
-from genesis.chat import user_turn
-from genesis.errors import UserError
+from genesis.common.chat import user_turn
+from genesis.common.errors import UserError
 from genesis.evals.records import Record, check_failures, wilson_interval
 from genesis.graders.judging import Exchange, Judge
 from genesis.graders.refusal import SafetyVerdict, grade_refusal

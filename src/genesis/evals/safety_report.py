@@ -9,15 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json
-from genesis.errors import UserError
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.usage import device
 from genesis.evals.harness import load_sampler
 from genesis.evals.judge_agreement import AGREEMENT, read_agreement
 from genesis.evals.safety import Limits, check_safety, evaluate_safety, spread, summarise_safety
 from genesis.graders.judging import Judge
 from genesis.safety_sets import read_set
 from genesis.sampling import Sampler, TransformersSampler
-from genesis.usage import device
 
 # For models without a chat template.
 PLAIN_TEMPLATE = r"""

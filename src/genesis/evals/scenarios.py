@@ -1,6 +1,6 @@
 """Scenarios: an agent's hand-written test questions, each with its own grader.
 
-A row is ``{"id", "prompt", "grader": {"kind", …}, "meta": {…}}``; genesis.graders.grade lists the kinds.
+A row is ``{"id", "prompt", "grader": {"kind", …}, "meta": {…}}``; genesis.graders.answers.grade lists the kinds.
 """
 
 import statistics
@@ -10,13 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import raise_first, read_jsonl, user_turn
-from genesis.errors import UserError
+from genesis.common.chat import raise_first, read_jsonl, user_turn
+from genesis.common.errors import UserError
 from genesis.evals.harness import clean_score
 from genesis.evals.records import Record, summarise
-from genesis.graders.grade import grade, validate_grader
+from genesis.graders.answers.grade import grade, validate_grader
+from genesis.graders.answers.sandbox import SandboxError, in_parallel
 from genesis.sampling import Completion, Sampler
-from genesis.sandbox import SandboxError, in_parallel
 
 
 def read_scenarios(path: Path) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from genesis.chat import user_turn
+from genesis.common.chat import user_turn
 from genesis.graders.refusal import SafetyVerdict
 from genesis.sampling import Sampler
 

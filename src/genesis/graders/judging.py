@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.graders.guard import LlamaGuardJudge, WildGuardJudge, guard_judgement
 from genesis.graders.refusal import SafetyVerdict, grade_refusal, judge
 from genesis.sampling import TransformersSampler

@@ -4,11 +4,11 @@ import random
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genesis.chat import Message, message_problem, read_conversations, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import Message, message_problem, read_conversations, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.sft import Sft, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 
 
 @dataclass

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from threading import Thread
 
-from genesis.chat import Message, user_turn
+from genesis.common.chat import Message, user_turn
 from genesis.sampling import TransformersSampler
 
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.chat import Message, raise_first, read_jsonl, user_turn
+from genesis.common.chat import Message, raise_first, read_jsonl, user_turn
+from genesis.common.usage import Usage
 from genesis.sft import Sft, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 
 
 @dataclass

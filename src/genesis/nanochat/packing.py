@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as parquet
 import torch
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 POOL = 512
 ENCODE_AT_ONCE = 128

@@ -13,8 +13,9 @@ from torch import nn
 from tqdm import tqdm
 from transformers import NanoChatConfig, NanoChatForCausalLM
 
-from genesis.chat import write_json
-from genesis.errors import BudgetError, UserError
+from genesis.common.chat import write_json
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.usage import Usage
 from genesis.loss import IGNORE, summed_loss, token_losses
 from genesis.models import load_tokenizer
 from genesis.nanochat.optim import build_optimizers
@@ -32,7 +33,6 @@ from genesis.training import (
     save_checkpoint,
     warmup_warmdown,
 )
-from genesis.usage import Usage
 
 COLUMNS = ["step", "tokens", "loss", "lr", "bpb", "tokens_per_s"]
 

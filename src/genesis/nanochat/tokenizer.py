@@ -11,10 +11,10 @@ import pyarrow.parquet as parquet
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from genesis.chat import write_json
-from genesis.errors import UserError
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.tags import TAGS
-from genesis.usage import Usage
 
 PAD = "<|pad|>"
 BOS = "<|bos|>"

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from genesis.agents import AgentSource, agent_names, load_agent
-from genesis.chat import write_json
-from genesis.errors import UserError
-from genesis.params import load_params
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.params import load_params
 from genesis.prepare.review import rejected
 from genesis.prepare.safety import NAME, SafetyData
 from genesis.prepare.safety_rows import SafetySource

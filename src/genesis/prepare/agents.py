@@ -7,14 +7,14 @@ from pathlib import Path
 from statistics import median
 
 from genesis.agents import Agent, AgentSource
-from genesis.chat import raise_first, write_json, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import raise_first, write_json, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.ngrams import NgramIndex
 from genesis.prepare.frames import Pair, pair_id, seed_pairs
 from genesis.prepare.quality import fingerprint, language_report, leaks, secrets
 from genesis.prepare.review import REVIEW, rejected, review_sheet
 from genesis.tables import file_rows, hub_rows
-from genesis.usage import Usage
 
 
 @dataclass

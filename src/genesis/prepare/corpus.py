@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as parquet
 
-from genesis.chat import write_json
-from genesis.errors import UserError
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.ngrams import NgramIndex
 from genesis.prepare.quality import fingerprint, near_duplicates
 from genesis.prepare.sources import Source, documents
-from genesis.usage import Usage
 
 SHARD_ROWS = 20_000
 

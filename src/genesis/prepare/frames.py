@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.errors import UserError
-from genesis.params import expect, read_yaml
+from genesis.common.errors import UserError
+from genesis.common.params import expect, read_yaml
 from genesis.prepare.quality import fingerprint
 
 _SLOT = re.compile(r"{(\w+)}")

@@ -9,8 +9,8 @@ import io
 from pathlib import Path
 from typing import Protocol
 
-from genesis.chat import read_text
-from genesis.errors import UserError
+from genesis.common.chat import read_text
+from genesis.common.errors import UserError
 from genesis.prepare.quality import fingerprint
 
 REVIEW = Path("data/review")

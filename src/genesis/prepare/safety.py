@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
 
-from genesis.chat import write_json, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_json, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.params import expect_shares
 from genesis.prepare.overlaps import Overlap, overlaps
 from genesis.prepare.quality import fingerprint, language_report, secrets
 from genesis.prepare.review import REVIEW, rejected, review_sheet
@@ -98,9 +99,7 @@ def safety_data(params: SafetyData, out: Path, review: Path = REVIEW) -> None:
 def _check_params(params: SafetyData) -> None:
     if not params.sources:
         raise UserError("safety_data.sources: expected at least one source of rows")
-    for name in ("val_share", "test_share", "student_share"):
-        if not 0 <= getattr(params, name) <= 1:
-            raise UserError(f"safety_data.{name}: expected a share from 0 to 1, found {getattr(params, name)}")
+    expect_shares(params, "safety_data", "val_share", "test_share", "student_share")
     held = params.val_share + params.test_share
     if held > MOST_HELD_OUT:
         raise UserError(

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import raise_first
-from genesis.errors import UserError
-from genesis.params import expect, read_yaml
+from genesis.common.chat import raise_first
+from genesis.common.errors import UserError
+from genesis.common.params import expect, read_yaml
 from genesis.prepare.frames import pair_id
 from genesis.prepare.quality import fingerprint
 from genesis.tables import file_rows, hub_rows

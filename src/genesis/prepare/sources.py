@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from genesis.chat import read_jsonl, read_parquet, read_text
-from genesis.errors import UserError
+from genesis.common.chat import read_jsonl, read_parquet, read_text
+from genesis.common.errors import UserError
 
 SUFFIXES = (".txt", ".md", ".jsonl", ".parquet")
 COMPRESSED = (".gz", ".xz", ".bz2", ".zst")

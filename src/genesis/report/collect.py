@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json
-from genesis.errors import UserError
-from genesis.jsonfile import number, read_json
+from genesis.common.chat import write_json
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import number, read_json
 from genesis.report.curves import COLUMNS, read_curve, thin
 from genesis.report.plots import write_plots
 from genesis.report.scores import Score, combine, read_score

@@ -5,8 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import read_lines
-from genesis.errors import UserError
+from genesis.common.chat import read_lines
+from genesis.common.errors import UserError
 
 COLUMNS = ("tokens", "loss", "bpb", "reward", "r_ss", "r_kl", "format", "malformed", "copied")
 MOST_POINTS = 200

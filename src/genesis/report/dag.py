@@ -11,8 +11,8 @@ from typing import Any
 
 import networkx as nx
 
-from genesis.errors import UserError
-from genesis.params import read_yaml
+from genesis.common.errors import UserError
+from genesis.common.params import read_yaml
 from genesis.report.layout import HEIGHT, WIDTH, Position, layout
 
 TIMES = "\N{MULTIPLICATION SIGN}"

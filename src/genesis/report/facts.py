@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from genesis.agents import agent_names
-from genesis.chat import read_jsonl
-from genesis.errors import UserError
-from genesis.jsonfile import read_json
-from genesis.params import read_yaml
+from genesis.common.chat import read_jsonl
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import read_json
+from genesis.common.params import read_yaml
 from genesis.report.dag import Stage, read_stages
 from genesis.report.scores import Score, read_score
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from genesis.errors import UserError
-from genesis.jsonfile import read_json
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import read_json
 from genesis.report import tables
 from genesis.report.tables import Table
 

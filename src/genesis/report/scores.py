@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.errors import UserError
-from genesis.jsonfile import number
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import number
 
 
 @dataclass(frozen=True)

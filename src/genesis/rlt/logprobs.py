@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import torch
 from transformers.cache_utils import DynamicCache, DynamicLayer
 
+from genesis.roomy_cache import keeps_everything
+
 MIN_SHARED = 16  # tokens of a common beginning
 MAX_EXPONENT = 60  # e to this, summed over a vocabulary, is a float32
 MIN_GROUP = 4  # texts; two forwards for fewer take longer than reading the beginning again
@@ -106,8 +108,7 @@ class _Scorer:
         self.can_keep = "logits_to_keep" in inspect.signature(inner.forward).parameters
         # One mask for all rows, made here, spares these two a copy of it for every row and layer.
         self.makes_mask = inner.config._attn_implementation in ("sdpa", "eager")
-        self.can_share = self._same(self._behind_a_beginning)
-        self.can_split = self._same(self._in_two_steps)
+        self.can_share, self.can_split = self._same(self._behind_a_beginning, self._in_two_steps)
         fit = logit_bytes // (inner.dtype.itemsize * config.vocab_size)
         self.batch_tokens = batch_tokens if self.can_split else min(batch_tokens, fit)
 
@@ -147,8 +148,7 @@ class _Scorer:
         options = {"logits_to_keep": 1} if self.can_keep else {}
         output = self.model(input_ids=torch.tensor([ids], device=self.device), use_cache=True, **options)
         cache = getattr(output, "past_key_values", None)
-        whole = isinstance(cache, DynamicCache) and all(type(layer) is DynamicLayer for layer in cache.layers)
-        return cache if whole else None
+        return cache if isinstance(cache, DynamicCache) and keeps_everything(cache) else None
 
     def _options(self, ids_BT: torch.Tensor, cache: DynamicCache | None) -> dict:
         """What a forward needs beside the ids, behind the cached beginning where there is one."""
@@ -178,17 +178,20 @@ class _Scorer:
         lowest = torch.full((rest, rest), torch.finfo(dtype).min, dtype=dtype, device=self.device).triu(1)
         return torch.cat([lowest.new_zeros(rest, shared), lowest], dim=1)[None, None]
 
-    def _same(self, way: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | None]) -> bool:
-        """Try a way to logits beside the plain one on a few tokens: positions, masks or scales of some models differ."""
+    def _same(self, *ways: Callable[[torch.Tensor, torch.Tensor], torch.Tensor | None]) -> list[bool]:
+        """Try ways to logits beside the plain one on a few tokens: positions, masks or scales of some models differ."""
         ids_BT = torch.tensor([[0, 1, 2, 3, 2, 1, 0], [0, 1, 2, 3, 1, 0, 2]], device=self.device)
         keep_U = torch.arange(4, 7, device=self.device)
-        try:
-            found = way(ids_BT, keep_U)
-        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
-            return False
         whole = self._logits(ids_BT, None, keep_U).float()
-        near = max(1e-4, 16 * torch.finfo(plain(self.model).dtype).eps)
-        return found is not None and bool((found.float() - whole).abs().max() <= near * whole.abs().max())
+        near = max(1e-4, 16 * torch.finfo(plain(self.model).dtype).eps) * whole.abs().max()
+        same = []
+        for way in ways:
+            try:
+                found = way(ids_BT, keep_U)
+            except (RuntimeError, ValueError, TypeError, IndexError, AttributeError):
+                found = None
+            same.append(found is not None and bool((found.float() - whole).abs().max() <= near))
+        return same
 
     def _behind_a_beginning(self, ids_BT: torch.Tensor, keep_U: torch.Tensor) -> torch.Tensor | None:
         cache = self._prefill(ids_BT[0, :4].tolist())

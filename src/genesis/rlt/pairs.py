@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import raise_first, read_jsonl
+from genesis.common.chat import raise_first, read_jsonl
 
 PARTS = ("student", "teacher")
 

@@ -15,8 +15,8 @@ from typing import Any
 
 from jinja2 import TemplateError
 
-from genesis.chat import Message
-from genesis.errors import UserError
+from genesis.common.chat import Message
+from genesis.common.errors import UserError
 from genesis.tags import (
     BEGIN_EXPLANATION,
     BEGIN_SOLUTION,

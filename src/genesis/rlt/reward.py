@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import torch
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.rlt.cases import Case, Scored
 from genesis.rlt.logprobs import Request, context_length, plain, token_logprobs
 from genesis.rlt.prompts import (

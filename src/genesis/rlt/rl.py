@@ -8,8 +8,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json, write_jsonl
-from genesis.errors import UserError
+import torch
+
+from genesis.common.chat import write_json, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.grpo import Grpo, check, grpo
 from genesis.rlt.cases import Scored
 from genesis.rlt.pairs import read_pairs
@@ -20,7 +23,6 @@ from genesis.rlt.teacher import explain, load_teacher, make_reward, means
 from genesis.sampling import TransformersSampler
 from genesis.tracking import keep
 from genesis.training import Compute
-from genesis.usage import Usage
 
 SHOWN = 40
 
@@ -57,12 +59,13 @@ def rlt_rl(
     held_out = (
         held_out[:: max(1, len(held_out) // params.eval_pairs)][: params.eval_pairs] if params.eval_pairs else held_out
     )
-    reward = make_reward(rlt, model, tokenizer, student)
+    dtype = torch.bfloat16 if compute.bf16 else None
+    reward = make_reward(rlt, model, tokenizer, student, dtype)
     before = measure(params, rlt, reward, tokenizer, held_out)
     rows = [_row(row, tokenizer, rlt) for row in read_pairs(data / "train.jsonl", "teacher")]
     trainer = grpo(params, compute, model, tokenizer, rows, reward, usage, list(LOGGED), forwards=4)
     model = trainer.accelerator.unwrap_model(trainer.model).eval()
-    reward = make_reward(rlt, model, tokenizer, student)
+    reward = make_reward(rlt, model, tokenizer, student, dtype)
     after = measure(params, rlt, reward, tokenizer, held_out)
     if not trainer.is_world_process_zero():
         return

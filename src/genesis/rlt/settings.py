@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.rlt.prompts import STUDENT_SYSTEM, TEACHER_SYSTEM
 
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.rlt.pairs import read_pairs
 from genesis.rlt.prompts import teacher_prompt
 from genesis.rlt.settings import Rlt
 from genesis.sft import IGNORE, Row, Sft, sft
 from genesis.tags import END_EXPLANATION
 from genesis.training import Compute
-from genesis.usage import Usage
 
 
 @dataclass

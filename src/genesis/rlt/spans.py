@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 from typing import Any
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.rlt.prompts import Span, Text
 
 

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.chat import Message
-from genesis.errors import UserError
+from genesis.common.chat import Message
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.rlt.pairs import read_pairs
 from genesis.rlt.prompts import asked
 from genesis.rlt.settings import Rlt
 from genesis.sft import Sft, sft
 from genesis.tags import thought_and_solution
 from genesis.training import Compute
-from genesis.usage import Usage
 
 
 @dataclass

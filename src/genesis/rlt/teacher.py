@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from genesis.models import load_model, load_tokenizer
 from genesis.rlt.cases import Case, Scored
 from genesis.rlt.prompts import asked, teacher_opening
@@ -25,10 +27,12 @@ def load_teacher(path: str | Path):
     return model, tokenizer
 
 
-def make_reward(rlt: Rlt, teacher: Any, tokenizer: Any, student_path: Path) -> RltReward:
-    """The reward of section `rlt` with a frozen student."""
+def make_reward(
+    rlt: Rlt, teacher: Any, tokenizer: Any, student_path: Path, dtype: torch.dtype | None = None
+) -> RltReward:
+    """The reward of section `rlt` with a frozen student, in `dtype` or as `load_model` has it."""
     student_tokenizer = load_tokenizer(student_path)
-    student = load_model(student_path, student_tokenizer).requires_grad_(False)
+    student = load_model(student_path, student_tokenizer, dtype=dtype).requires_grad_(False)
     return RltReward(
         teacher,
         tokenizer,

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import write_json, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import write_json, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.rlt.cases import Case, Scored
 from genesis.rlt.pairs import read_pairs
 from genesis.rlt.prompts import split_completion
@@ -13,7 +14,6 @@ from genesis.rlt.settings import Rlt
 from genesis.rlt.teacher import explain, load_teacher, make_reward, means
 from genesis.samplers.spec import open_sampler
 from genesis.sampling import TransformersSampler
-from genesis.usage import Usage
 
 TERMS = ("reward", "r_ss", "r_kl", "format", "length", "malformed", "copied")
 

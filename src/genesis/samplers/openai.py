@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from genesis.chat import Message
-from genesis.errors import UserError
+from genesis.common.chat import Message
+from genesis.common.errors import UserError
 from genesis.samplers.spec import draw_seed
 from genesis.sampling import Completion
 

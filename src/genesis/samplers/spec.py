@@ -3,7 +3,7 @@
 import hashlib
 import os
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.sampling import Sampler
 
 

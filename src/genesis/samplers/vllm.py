@@ -4,8 +4,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message
-from genesis.errors import UserError
+from genesis.common.chat import Message
+from genesis.common.errors import UserError
 from genesis.samplers.spec import draw_seed
 from genesis.sampling import Completion, encode
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 from accelerate import PartialState
 
-from genesis.chat import read_jsonl, write_jsonl
+from genesis.common.chat import read_jsonl, write_jsonl
+from genesis.common.usage import Usage
 from genesis.sampling import TransformersSampler
 from genesis.sft import Sft, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 from genesis.waltz.lessons import BASELINES, answered, of_label, visible_replies
 
 

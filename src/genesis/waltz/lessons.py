@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import Message, read_conversations, read_jsonl, user_turn, write_json, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import Message, read_conversations, read_jsonl, user_turn, write_json, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.params import expect_shares
 from genesis.graders.refusal import grade_refusal, judge
 from genesis.protocol import Feedback, feedback_messages, revision_messages, visible_answer
 from genesis.sampling import Sampler
@@ -61,8 +62,9 @@ def waltz_lessons(
         chats: the chat stage's training conversations.
 
     Raises:
-        UserError: a label without rows, or questions without traces.
+        UserError: a label without rows, questions without traces, or a share outside 0 to 1.
     """
+    expect_shares(params, "waltz_lessons", "revisions", "wrong_refusals")
     train, val = ([row for _, row in read_jsonl(data / f"{part}.jsonl")] for part in ("train", "val"))
     check(train, val, data)
     replies = {

@@ -15,14 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from genesis.chat import Message, raise_first, read_jsonl, user_turn
-from genesis.errors import UserError
+from genesis.common.chat import Message, raise_first, read_jsonl, user_turn
+from genesis.common.errors import UserError
+from genesis.common.usage import Usage
 from genesis.graders.judging import Exchange, Judge
 from genesis.graders.refusal import SafetyVerdict
 from genesis.protocol import Feedback, feedback_messages, parse_feedback, revision_messages, visible_answer
 from genesis.sampling import Completion, Sampler, TransformersSampler
 from genesis.training import flops_per_token
-from genesis.usage import Usage
 from genesis.waltz.rewards import Weights, conversation_reward, feedback_reward
 
 LABELS = ("unsafe", "benign")

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from genesis.chat import read_jsonl
+from genesis.common.chat import read_jsonl
+from genesis.common.usage import Usage
 from genesis.openings import Openings
 from genesis.sft import Sft, sft
 from genesis.training import Compute
-from genesis.usage import Usage
 
 OPENED = ("answer", "remark")
 

@@ -18,16 +18,17 @@ import torch
 from accelerate import PartialState
 from transformers import AutoConfig
 
-from genesis.chat import read_jsonl, user_turn, write_json, write_jsonl
-from genesis.errors import UserError
+from genesis.common.chat import read_jsonl, user_turn, write_json, write_jsonl
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import read_json
+from genesis.common.usage import Usage
 from genesis.graders.judging import Exchange, Judge, make_judge
 from genesis.grpo import COLUMNS, Grpo, check, grpo
-from genesis.jsonfile import read_json
 from genesis.models import load_model, load_tokenizer
 from genesis.protocol import play
 from genesis.sampling import TransformersSampler
+from genesis.tracking import keep, keep_from
 from genesis.training import Compute, read_log
-from genesis.usage import Usage
 from genesis.waltz.rewards import Weights, label_reward
 from genesis.waltz.rollout import (
     LABELS,
@@ -222,6 +223,7 @@ class Run:
             shown = [{**asdict(block), **row} for row in reward.samples[: self.params.samples]]
             write_jsonl(folder / "samples.jsonl", shown)
             shutil.copyfile(usage.resume / "train.csv", folder / "train.csv")
+            keep(usage, folder)
             write_json(folder / "block.json", {**asdict(block), **learnt(log)})
             shutil.rmtree(usage.resume)
         trainer.accelerator.wait_for_everyone()
@@ -260,6 +262,8 @@ class Run:
         write_jsonl(
             out / "samples.jsonl", (row for folder in folders for _, row in read_jsonl(folder / "samples.jsonl"))
         )
+        for folder in folders:
+            keep_from(folder, out / folder.name)
         summary = {
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
             "steps": steps,

@@ -8,9 +8,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from genesis.common.errors import UserError
 from genesis.costs.formulas import total
 from genesis.costs.gates import MET
-from genesis.errors import UserError
 from genesis.report import figures as f
 from genesis.report.pull_request import metrics as m
 from genesis.report.pull_request.drift import nearest_drift

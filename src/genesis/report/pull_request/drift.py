@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 from genesis.report.pull_request.reruns import differing
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 NAMED = re.compile(r"^(?:Running stage '(?P<run>[^']+)'|ERROR: failed to reproduce '(?P<failed>[^']+)')", re.MULTILINE)
 SHOWN = 4  # reasons a stage

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from genesis.jsonfile import number
+from genesis.common.jsonfile import number
 from genesis.report import figures as f
 from genesis.report.pull_request.sides import Side
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from genesis.errors import UserError
-from genesis.jsonfile import parse_json
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import parse_json
 
 
 @dataclass(frozen=True)

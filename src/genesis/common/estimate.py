@@ -14,10 +14,10 @@ from typing import Any
 
 import yaml
 
-from genesis.errors import UserError
-from genesis.jsonfile import number, read_json
-from genesis.params import read_yaml
-from genesis.prices import Cost, own_price
+from genesis.common.errors import UserError
+from genesis.common.jsonfile import number, read_json
+from genesis.common.params import read_yaml
+from genesis.common.prices import Cost, own_price
 
 SCALES = ("steps", "epochs")
 PLANNED = {"rlt_sft": "rlt_sft_hours", "rlt_rl": "rlt_rl_hours", "finetune": "agent_hours"}

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from genesis import usage as module
-from genesis.errors import BudgetError, UserError
-from genesis.usage import Attempt, append_ledger, measured, work_hash
+from genesis.common import usage as module
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.usage import Attempt, append_ledger, measured, work_hash
 
 WORK = """
 import sys, time
 from pathlib import Path
-from genesis.usage import measured
+from genesis.common.usage import measured
 with measured("train", "a", Path("out"), {"steps": 3}) as usage:
     usage.add(tokens=10, flops=2.0)
     usage.resume.mkdir(exist_ok=True)
@@ -260,6 +260,8 @@ def test_lines_of_eight_processes_are_all_whole():
 
 
 def test_a_user_error_before_the_measured_part_is_one_line_too(folder):
-    (folder / "early.py").write_text("import genesis.usage\nraise genesis.usage.UserError('params.yaml: no such file')")
+    (folder / "early.py").write_text(
+        "import genesis.common.usage\nraise genesis.common.usage.UserError('params.yaml: no such file')"
+    )
     done = subprocess.run([sys.executable, "early.py"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "error: params.yaml: no such file\n")

@@ -2,8 +2,8 @@ from decimal import Decimal
 
 import pytest
 
-from genesis.graders.grade import grade
-from genesis.graders.numeric import final_answer, grade_final_answer, last_number
+from genesis.graders.answers.grade import grade
+from genesis.graders.answers.numeric import final_answer, grade_final_answer, last_number
 
 
 @pytest.mark.parametrize(

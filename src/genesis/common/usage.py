@@ -3,7 +3,7 @@
 `measured` wraps a stage's work. A heartbeat file outside DVC's outs is rewritten every second, so an attempt that is
 killed leaves its time behind; the attempt that finishes reads what its forerunners left and writes them all to
 usage.json: time of failed and interrupted attempts was paid for. Every attempt is appended to the ledger. Before the work and
-while it goes on, the caps of section `budget` are checked (see `genesis.budget`).
+while it goes on, the caps of section `budget` are checked (see `genesis.common.budget`).
 """
 
 import contextlib
@@ -25,13 +25,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from genesis.budget import Guard, guard
-from genesis.chat import write_json
-from genesis.errors import BudgetError, UserError
-from genesis.estimate import estimate
-from genesis.mirror import Mirror, Training, mirrored
-from genesis.params import load_params
-from genesis.prices import Cost
+from genesis.common.budget import Guard, guard
+from genesis.common.chat import write_json
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.estimate import estimate
+from genesis.common.mirror import Mirror, Training, mirrored
+from genesis.common.params import load_params
+from genesis.common.prices import Cost
 
 STOP = "budget-stop.json"
 HEARTBEAT_S = 1.0

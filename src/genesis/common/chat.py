@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 
 class Message(TypedDict):

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genesis.errors import BudgetError, UserError
-from genesis.estimate import Estimate
-from genesis.params import load_params
-from genesis.prices import Cost, own_price, usd_text
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.estimate import Estimate
+from genesis.common.params import load_params
+from genesis.common.prices import Cost, own_price, usd_text
 
 RLT = ("safety_data", "student", "rlt_sft", "rlt_rl", "traces")
 AGENT = ("agent_data", "finetune", "eval_agent")

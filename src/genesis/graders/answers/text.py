@@ -8,7 +8,7 @@ from typing import Any
 
 import regex
 
-from genesis.graders.verdict import Verdict
+from genesis.graders.answers.verdict import Verdict
 
 REGEX_SECONDS = 1.0
 # Typographic single quotes and the backtick, then the double ones.

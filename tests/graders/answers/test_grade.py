@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from genesis.errors import UserError
-from genesis.graders.grade import KINDS, grade, validate_grader
+from genesis.common.errors import UserError
+from genesis.graders.answers.grade import KINDS, grade, validate_grader
 
 GOOD = [
     {"kind": "label", "answer": "billing"},
@@ -53,6 +53,6 @@ def test_a_bad_spec_is_named_by_its_field(spec, said):
 
 
 def test_every_scenario_of_the_seed_data_has_a_valid_grader():
-    for path in sorted((Path(__file__).parents[2] / "data/seed/scenarios").glob("*.jsonl")):
+    for path in sorted((Path(__file__).parents[3] / "data/seed/scenarios").glob("*.jsonl")):
         for line in path.read_text(encoding="utf-8").splitlines():
             assert validate_grader(json.loads(line)["grader"]) is None, (path, line)

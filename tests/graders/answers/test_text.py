@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from genesis.graders.grade import grade
+from genesis.graders.answers.grade import grade
 
 
 def correct(spec, reply):

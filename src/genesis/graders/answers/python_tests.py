@@ -5,8 +5,8 @@ import re
 import textwrap
 from typing import Any
 
-from genesis.graders.verdict import Verdict
-from genesis.sandbox import run_tests
+from genesis.graders.answers.sandbox import run_tests
+from genesis.graders.answers.verdict import Verdict
 
 _FENCE = re.compile(
     r"^[ \t]*(`{3,}|~{3,})[ \t]*([\w+-]*)[^\n]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.MULTILINE | re.DOTALL

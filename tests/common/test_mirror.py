@@ -9,9 +9,9 @@ import pytest
 
 import s3
 from budgets import configure, ledger
-from genesis.errors import UserError
-from genesis.mirror import Mirror, mirrored
-from genesis.usage import measured
+from genesis.common.errors import UserError
+from genesis.common.mirror import Mirror, mirrored
+from genesis.common.usage import measured
 
 
 @pytest.fixture(params=["folder", "memory://"])

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from genesis.errors import UserError
-from genesis.prices import COLUMNS, find_price, read_prices
+from genesis.common.errors import UserError
+from genesis.common.prices import COLUMNS, find_price, read_prices
 
-SEED = Path(__file__).parents[1] / "data/seed/prices.csv"
+SEED = Path(__file__).parents[2] / "data/seed/prices.csv"
 GOOD = "own,box,A100,2,1.5,,312,2026-01-01,mine"
 
 

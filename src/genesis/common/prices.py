@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.chat import raise_first, read_lines
-from genesis.errors import UserError
+from genesis.common.chat import raise_first, read_lines
+from genesis.common.errors import UserError
 
 MARKETS = ("on_demand", "spot")
 TEXTS = ("provider", "node", "gpu", "date", "source")

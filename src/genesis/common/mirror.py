@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 SNAPSHOTS = "mirror"
 LAST_COPY_S = 300.0

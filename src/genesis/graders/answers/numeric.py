@@ -5,7 +5,7 @@ from collections import deque
 from decimal import Context, Decimal
 from typing import Any
 
-from genesis.graders.verdict import Verdict
+from genesis.graders.answers.verdict import Verdict
 
 # No traps: a number out of range reads as infinite, which equals no answer, instead of raising.
 _CONTEXT = Context(prec=50, traps=[])

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from typing import Any
 
 import regex
 
-from genesis.errors import UserError
-from genesis.graders.numeric import grade_number
-from genesis.graders.python_tests import grade_python
-from genesis.graders.text import (
+from genesis.common.errors import UserError
+from genesis.graders.answers.numeric import grade_number
+from genesis.graders.answers.python_tests import grade_python
+from genesis.graders.answers.text import (
     compiled,
     grade_exact,
     grade_json,
@@ -29,7 +29,7 @@ from genesis.graders.text import (
     grade_regex,
     plain_label,
 )
-from genesis.graders.verdict import Verdict
+from genesis.graders.answers.verdict import Verdict
 
 Check = Callable[[Any], str | None]
 

@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from budgets import configure, ledger
-from genesis.budget import AGENT, RLT, Budget, Cap, Guard, Spent, caps, guard, spending
-from genesis.chat import write_json
-from genesis.errors import BudgetError, UserError
-from genesis.estimate import Estimate
+from genesis.common.budget import AGENT, RLT, Budget, Cap, Guard, Spent, caps, guard, spending
+from genesis.common.chat import write_json
+from genesis.common.errors import BudgetError, UserError
+from genesis.common.estimate import Estimate
+from genesis.common.usage import measured
 from genesis.report.collect import STAGES
-from genesis.usage import measured
 
 HOUR = 3600.0
 

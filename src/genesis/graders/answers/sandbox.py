@@ -31,7 +31,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from genesis.sandbox_child import READY
+from genesis.graders.answers.sandbox_child import READY
 
 REPORT_BYTES = 8192
 CHILD = Path(__file__).with_name("sandbox_child.py")

@@ -2,8 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from genesis.errors import UserError
-from genesis.params import load_params, read_yaml
+from genesis.common.errors import UserError
+from genesis.common.params import load_params, read_yaml
 
 
 @dataclass

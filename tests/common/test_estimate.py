@@ -2,8 +2,8 @@
 
 import pytest
 
-from genesis import estimate
-from genesis.errors import UserError
+from genesis.common import estimate
+from genesis.common.errors import UserError
 
 WHOLE = "stages:\n  pretrain:\n    params:\n      params.yaml:\n        pretrain:\n          steps: 10\n"
 

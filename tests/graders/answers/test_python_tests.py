@@ -1,7 +1,7 @@
 import pytest
 
-from genesis.graders.grade import grade
-from genesis.graders.python_tests import python_code
+from genesis.graders.answers.grade import grade
+from genesis.graders.answers.python_tests import python_code
 
 SPEC = {"kind": "python", "tests": "assert double(2) == 4\nassert double(0) == 0"}
 RIGHT = "def double(x):\n    return 2 * x\n"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from genesis import sandbox
-from genesis.sandbox import Limits, SandboxError, in_parallel, run_tests
+from genesis.graders.answers import sandbox
+from genesis.graders.answers.sandbox import Limits, SandboxError, in_parallel, run_tests
 
 SHORT = Limits(wall_s=2.0, cpu_s=1)
 

@@ -1,4 +1,4 @@
-"""The child's side of genesis.sandbox: give up rights, run code and tests, report. It runs as a script.
+"""The child's side of genesis.graders.answers.sandbox: give up rights, run code and tests, report. It runs as a script.
 
 Its start is most of a run's cost, so it imports the smallest modules only. `main` and the hooks keep in local
 names what they need once the code runs, because the code may replace anything it can reach by name.

@@ -8,7 +8,7 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import ConfigKeyError, OmegaConfBaseException
 
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 Section = TypeVar("Section")
 
@@ -70,6 +70,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path}: expected a mapping of keys to values")
     return values
+
+
+def expect_shares(params: Any, section: str, *names: str) -> None:
+    """Each of these fields of a filled dataclass must lie between 0 and 1.
+
+    Raises:
+        UserError: names the first that does not.
+    """
+    for name in names:
+        if not 0 <= getattr(params, name) <= 1:
+            raise UserError(f"{section}.{name}: expected a share from 0 to 1, found {getattr(params, name)}")
 
 
 def expect(mapping: Any, key: str, kind: type, where: str) -> Any:

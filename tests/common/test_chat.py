@@ -8,7 +8,7 @@ import pyarrow.parquet as parquet
 import pytest
 import zstandard
 
-from genesis.chat import (
+from genesis.common.chat import (
     message_problem,
     read_conversations,
     read_jsonl,
@@ -17,7 +17,7 @@ from genesis.chat import (
     write_json,
     write_jsonl,
 )
-from genesis.errors import UserError
+from genesis.common.errors import UserError
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress, ".zst": zstandard.compress}
 TALK = [{"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good morning."}]
