@@ -148,6 +148,26 @@ def test_safety_rows_stand_with_their_intervals(whole):
     assert "train 1,800, val 200" in (whole / "reports/index.html").read_text()
 
 
+def test_an_agent_with_a_test_file_of_its_own_is_told_by_it(trained, tmp_path):
+    root = tmp_path / "repository"
+    shutil.copytree(trained, root)
+    values = json.loads((root / "metrics/agents.json").read_text())
+    values |= {
+        "qa_before": 0.0,
+        "qa_held_out": 0.874,
+        "qa_test": 0.874,
+        "qa_new_values": None,
+        "qa_unseen_frames": None,
+    }
+    put(root / "metrics/agents.json", values)
+    quality = json.loads((root / "data/agents/qa/quality.json").read_text())
+    put(root / "data/agents/qa/quality.json", {**quality, "test_parts": {"test": 3079}})
+    report(root, root / "reports")
+    text = (root / "reports/report.md").read_text().replace("\N{NO-BREAK SPACE}", " ")
+    assert "| qa | 0.0 % | 87.4 % | not measured | not measured |" in text
+    assert "3,079" in (root / "reports/index.html").read_text()
+
+
 def test_an_untrained_repository_shows_not_measured_and_invents_nothing(browser, untrained):
     report(untrained, untrained / "reports")
     show(browser, untrained, 390)

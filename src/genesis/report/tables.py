@@ -70,7 +70,7 @@ def gates(found: dict[str, dict[str, Any]]) -> Table:
 
 def agents(facts: Facts) -> Table:
     """One row an agent: accuracy before and after, its speed and what it cost."""
-    keys = ("before", "new_values", "unseen_frames", "before_scenarios", "scenarios")
+    keys = ("before", "held_out", "new_values", "unseen_frames", "before_scenarios", "scenarios")
 
     def row(name: str, values: dict[str, Any], prefix: str, usd: float | None, loss: float | None) -> list[Cell]:
         scores = [values.get(f"{prefix}_{key}") for key in keys]
@@ -84,7 +84,7 @@ def agents(facts: Facts) -> Table:
     ]
     marginal, loss = facts.cost["marginal_next_agent_usd"], facts.loss.get("mean_finetune_val_loss")
     rows.append(row("mean", facts.agents, "mean", marginal, loss))
-    columns = ("Agent", "Held-out, before", "New values", "Unseen frames", "Scenarios, before", "Scenarios")
+    columns = ("Agent", "Held-out, before", "Held-out", "New values", "Unseen frames", "Scenarios, before", "Scenarios")
     columns += ("Validation loss", "Tokens/s", "Latency p50", "Cost")
     return Table([(name, "") for name in columns], rows, strong=frozenset({len(rows) - 1}))
 
@@ -128,11 +128,12 @@ def quality(facts: Facts) -> Table:
     for name in facts.names:
         found = facts.quality.get(name)
         if not found:
-            rows.append([cell(name), *[cell(f.UNKNOWN)] * 10])
+            rows.append([cell(name), *[cell(f.UNKNOWN)] * 11])
             continue
         sizes, parts = found["rows"], found["test_parts"]
         numbers = [sizes["train"], sizes["val"], parts.get("new_values", 0), parts.get("unseen_frames", 0)]
         numbers += [
+            parts.get("test", 0),
             found["answers"],
             found["dropped_duplicates"],
             found["leaked"],
@@ -140,8 +141,16 @@ def quality(facts: Facts) -> Table:
         ]
         texts = [*map(f.count, numbers), f.share(found["reviewed"], 0), "; ".join(found["flags"]) or "none"]
         rows.append([cell(name), *map(cell, texts)])
-    names = ("Agent", "Training pairs", "Validation", "Held out: new values", "Held out: unseen frames", "Answers")
-    names += ("Duplicates dropped", "Leaks removed", "Secrets dropped", "Reviewed", "Flags")
+    names = ("Agent", "Training pairs", "Validation", "Held out: new values", "Held out: unseen frames")
+    names += (
+        "Held out: own file",
+        "Answers",
+        "Duplicates dropped",
+        "Leaks removed",
+        "Secrets dropped",
+        "Reviewed",
+        "Flags",
+    )
     return Table([(name, "") for name in names], rows)
 
 
