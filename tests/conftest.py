@@ -36,6 +36,15 @@ def shared_data() -> Path:
     return path
 
 
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """The working folder: empty, and in no DVC run and no launch of several processes."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("DVC_ROOT", "RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def smoke(tmp_path_factory):
     """A fresh clone in which the whole pipeline has run with the smoke profile, offline; to be read, not changed."""

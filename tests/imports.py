@@ -22,8 +22,7 @@ def closure(path: Path) -> set[str]:
 
 def dependencies(path: Path) -> set[str]:
     """What a stage's deps name for that code: its files, and a whole folder for any file of one of `FOLDERS`."""
-    folders = {name: folder for name in closure(path) for folder in FOLDERS if name.startswith(f"{folder}/")}
-    return {folders.get(name, name) for name in closure(path)}
+    return {next((folder for folder in FOLDERS if name.startswith(f"{folder}/")), name) for name in closure(path)}
 
 
 def _imports(path: Path) -> set[Path]:

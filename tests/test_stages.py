@@ -58,11 +58,8 @@ class Repository:
 
 
 @pytest.fixture
-def repository(tmp_path, tiny_folder, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "RANK"):
-        monkeypatch.delenv(name, raising=False)
-    return Repository(tmp_path, tiny_folder, monkeypatch, capsys)
+def repository(folder, tiny_folder, monkeypatch, capsys):
+    return Repository(folder, tiny_folder, monkeypatch, capsys)
 
 
 def cut_short(repository):

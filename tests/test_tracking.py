@@ -15,14 +15,6 @@ from genesis.tracking import LoopTrackers, keep, wanted
 from genesis.training import Compute, read_log
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "RANK"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
 def test_a_trainer_leaves_dvclive_in_the_out_and_nothing_in_the_repository(folder, tiny_folder):
     configure(folder, tracking=["dvclive"])
     rows = [

@@ -18,14 +18,6 @@ from genesis.report.collect import STAGES
 HOUR = 3600.0
 
 
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "RANK"):
-        monkeypatch.delenv(name, raising=False)
-    return tmp_path
-
-
 def test_the_groups_are_the_ones_that_the_cost_report_sums():
     groups = {group: {name.split("@")[0] for name, _, own in STAGES if own == group} for group in ("rlt", "agent")}
     assert (set(RLT), set(AGENT)) == (groups["rlt"], groups["agent"])

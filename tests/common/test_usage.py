@@ -29,12 +29,9 @@ with measured("train", "a", Path("out"), {"steps": 3}) as usage:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("DVC_ROOT", "RANK"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "work.py").write_text(WORK)
-    return tmp_path
+def folder(folder):
+    (folder / "work.py").write_text(WORK)
+    return folder
 
 
 def start(*arguments: str) -> subprocess.Popen:

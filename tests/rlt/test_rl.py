@@ -146,12 +146,26 @@ def test_equal_rewards_in_a_group_teach_nothing_and_are_visible(place, monkeypat
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 
-def test_completions_without_a_reward_harm_nothing(place, monkeypatch):
+def test_completions_without_a_reward_are_counted_and_harm_nothing(place, tokenizers, monkeypatch):
+    make_model(tokenizers["own"], 2, context=64).save_pretrained(place / "student")
+    train = (place / "data/train.jsonl").read_text()
+    (place / "data/train.jsonl").write_text(train.replace("What is 3?", "What is 3? " * 12))
+    scored, shares = [], []
     real = RltReward.__call__
-    monkeypatch.setattr(RltReward, "__call__", lambda *args, **kw: [None, *real(*args, **kw)[1:]])
+
+    def watched(self, *args, log_metric, **kwargs):
+        def log(name, value):
+            shares.extend([value] if name == "rlt/unscored" else [])
+            log_metric(name, value)
+
+        scored.append(rewards := real(self, *args, log_metric=log, **kwargs))
+        return rewards
+
+    monkeypatch.setattr(RltReward, "__call__", watched)
     _, out = run(place, params=replace(PARAMS, steps=2))
     rows = logged(out)
     assert len(rows) == 2 and all(math.isfinite(float(row["loss"])) for row in rows)
+    assert shares == [rewards.count(None) / len(rewards) for rewards in scored] and max(shares) > 0 and min(shares) < 1
     before, after = weights(place / "sft"), weights(out / "model")
     assert all(after[name].isfinite().all() and not torch.equal(before[name], after[name]) for name in before)
 
