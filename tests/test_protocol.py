@@ -10,7 +10,7 @@ from genesis.common.chat import user_turn
 from genesis.common.errors import UserError
 from genesis.protocol import Feedback, feedback_messages, parse_feedback, play, revision_messages, visible_answer
 from genesis.sampling import Completion
-from genesis.tags import BEGIN_SOLUTION, BEGIN_THOUGHT, END_SOLUTION, END_THOUGHT
+from genesis.tags import BEGIN_EXPLANATION, BEGIN_SOLUTION, BEGIN_THOUGHT, END_SOLUTION, END_THOUGHT
 
 T, T_, S, S_ = BEGIN_THOUGHT, END_THOUGHT, BEGIN_SOLUTION, END_SOLUTION
 FINE = Feedback("It helps.", False, False, "Keep it.")
@@ -114,7 +114,11 @@ def test_without_a_feedback_agent_the_first_answer_stands():
         (f"{T}a{T}b{T_}c {S}no{S_}{T_}{S}yes{S_}", "yes"),
         (f"{T}a{T_}{T}b{T_}yes", "yes"),
         (f"{S}one{S_} {S}two{S_}", "one"),
-        (f"{S}a{S}b{S_}c{S_}", f"a{S}b"),
+        (f"{S}a{S}b{S_}c{S_}", "a"),
+        (f"{S}Answer. {T}And a second thought", "Answer."),
+        (f"{S}Answer. {T}A second thought.{T_} More.{S_}", "Answer.  More."),
+        (f"{T}Why.{T_}{S}Answer.{BEGIN_EXPLANATION} e{S_}", "Answer."),
+        (f"plain {BEGIN_EXPLANATION}e", "plain"),
         (f"no start{S_} tail", "no start"),
         (f"a thought whose start was the prompt{T_}Answer.", "Answer."),
         (f"{S}{S_}", ""),

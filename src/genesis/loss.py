@@ -1,7 +1,7 @@
 """Next-token loss without the batch × time × vocabulary float32 logits.
 
-The head's product, the softcap, the softmax and their gradients are done for a few hundred positions at a time, so that the
-logits of one slice stay in cache (the idea of Apple's CCE, arXiv 2411.09009, and Liger's fused linear cross-entropy).
+The head's product, the softcap, the softmax and their gradients are done for a few hundred positions at a time, in memory that
+every slice uses again (the idea of Apple's CCE, arXiv 2411.09009, and Liger's fused linear cross-entropy).
 """
 
 import torch

@@ -14,12 +14,13 @@ from pathlib import Path
 from genesis.common.chat import Message, message_problem, user_turn
 from genesis.common.errors import UserError
 from genesis.sampling import Completion, Sampler, TransformersSampler
-from genesis.tags import BEGIN_SOLUTION, BEGIN_THOUGHT, END_SOLUTION, END_THOUGHT
+from genesis.tags import BEGIN_SOLUTION, BEGIN_THOUGHT, END_THOUGHT, TAGS
 
 NO_ANSWER = "(no answer)"
 HALF_PAIR = re.compile("[\ud800-\udfff]")  # JSON can escape half a surrogate pair; UTF-8 cannot write it
 _OPEN, _CLOSE = re.escape(BEGIN_THOUGHT), re.escape(END_THOUGHT)
 THOUGHT = re.compile(f"{_OPEN}(?:(?!{_OPEN}|{_CLOSE}).)*{_CLOSE}", re.DOTALL)
+TAG = re.compile("|".join(map(re.escape, TAGS)))
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def revision_messages(messages: list[Message], reply: str, feedback: Feedback) -
 
 
 def visible_answer(reply: str) -> str:
-    """The text inside the solution tags, up to the end tag or the reply's end.
+    """The text behind the solution tag, up to the next tag of any kind or the reply's end.
 
     A closed thought hides whatever stands in it, tags included. Without a solution tag it is the reply without its thought;
     a thought left open that never reaches a solution leaves nothing.
@@ -93,7 +94,7 @@ def visible_answer(reply: str) -> str:
     _, tagged, solution = reply.partition(BEGIN_SOLUTION)
     if not tagged:
         solution = "" if BEGIN_THOUGHT in reply else reply.rpartition(END_THOUGHT)[2]
-    return solution.partition(END_SOLUTION)[0].strip()
+    return TAG.split(solution, maxsplit=1)[0].strip()
 
 
 def visible(turn: Message) -> str:

@@ -68,7 +68,7 @@ class RltReward:
             the public code does. In training it must not count: no gradient reaches what the prefill wrote, and a teacher
             that finds it unlikely would be paid for short explanations, which leave it more weight in the mean.
         on_overflow: what to do with a case longer than a model's context: "drop" it (no reward, counted) or "refuse".
-        batch_tokens: padded tokens in one forward; by default 4,096 on a CPU, whose caches hold little more, 16,384 elsewhere.
+        batch_tokens: padded tokens in one forward; by default 2,048 on a CPU, whose caches hold little more, 16,384 elsewhere.
         logit_bytes: memory for one forward's logits where they cannot be made slice by slice; by default 8 MiB and 1 GiB.
 
     Raises:
@@ -251,7 +251,7 @@ class RltReward:
             model,
             requests,
             temperature=self.temperature,
-            batch_tokens=self.batch_tokens or (4096 if on_cpu else 16384),
+            batch_tokens=self.batch_tokens or (2048 if on_cpu else 16384),
             logit_bytes=self.logit_bytes or (2**23 if on_cpu else 2**30),
         )
 
