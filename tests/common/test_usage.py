@@ -39,9 +39,9 @@ def start(*arguments: str) -> subprocess.Popen:
 
 
 def hanging(seconds: float = 0.0) -> subprocess.Popen:
-    """A process at work that has written a heartbeat (of so many seconds)."""
+    """A process at work that has written a part of its out and a heartbeat (of so many seconds)."""
     process = start("--hang")
-    while not any(
+    while not Path("out/part").exists() or not any(
         json.loads(p.read_text())["active_s"] >= seconds for p in Path(".cache").glob("train/a/*/attempt-*.json")
     ):
         assert process.poll() is None, process.stderr.read()
